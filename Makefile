@@ -1,0 +1,28 @@
+# Two commands: `make demo` (train on the embedded photographs, about five minutes) and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check slow clean
+
+.venv/installed: pyproject.toml
+	@$(PYTHON) -c "import sys; sys.exit('viewmill needs Python 3.11 or newer: make PYTHON=python3.11 ...' if sys.version_info < (3, 11) else 0)"
+	@mkdir -p .dev && ln -sfn .. .dev/viewmill
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[demo,test]"
+	@touch $@
+
+demo: .venv/installed
+	$(BIN)/viewmill demo out=demo
+
+test: .venv/installed
+	$(BIN)/python -m pytest -q
+
+slow: .venv/installed
+	$(BIN)/python -m pytest -q -m slow
+
+check: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build dist demo runs .mypy_cache .ruff_cache .pytest_cache

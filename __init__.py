@@ -1,0 +1,41 @@
+"""viewmill: views for self-supervised vision, made fast, reproducible to the bit, resumable anywhere.
+
+The public face. Heavy libraries load on first use, so that `import viewmill` costs milliseconds.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .augment.draw import draw
+    from .augment.presets import recipe
+    from .augment.recipe import Recipe, View
+    from .pipelines.engines import render
+    from .pipelines.batch import Batch
+    from .pipelines.loader import Loader
+
+_HOME = {
+    "Recipe": ".augment.recipe",
+    "View": ".augment.recipe",
+    "recipe": ".augment.presets",
+    "draw": ".augment.draw",
+    "render": ".pipelines.engines",
+    "Loader": ".pipelines.loader",
+    "Batch": ".pipelines.batch",
+}
+
+__all__ = ["Batch", "Loader", "Recipe", "View", "__version__", "draw", "recipe", "render"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
