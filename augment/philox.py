@@ -33,10 +33,11 @@ def stream_words(stream: str, calls: int) -> np.ndarray:
                      for i in range(calls)], np.uint32)
 
 
-def words(seed: int, epoch: int, index: np.ndarray, stream: str, count: int) -> np.ndarray:
+def words(seed: int, epoch: int, index: np.ndarray, stream: str, count: int, call: int = 0) -> np.ndarray:
     """(N, count) uint32 for samples index (N,) int64 of one epoch; equal arguments give equal words on every machine.
 
     Key: the 64-bit seed. Counter: index low, index high, epoch, hash of the stream's name with the call's number.
+    call: the first call to use, four words each; a law that draws again takes the next.
     """
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed needs 0 <= seed < 2**64, got {seed}")
@@ -48,11 +49,11 @@ def words(seed: int, epoch: int, index: np.ndarray, stream: str, count: int) -> 
     counter[:, :, 0] = (index & _LOW)[:, None]
     counter[:, :, 1] = (index >> _HALF)[:, None]
     counter[:, :, 2] = epoch
-    counter[:, :, 3] = stream_words(stream, calls)
+    counter[:, :, 3] = stream_words(stream, call + calls)[call:]
     key = np.array([seed & 0xFFFFFFFF, seed >> 32], np.uint32)
     return philox4x32(counter, key).reshape(len(index), calls * 4)[:, :count]
 
 
-def uniforms(seed: int, epoch: int, index: np.ndarray, stream: str, count: int) -> np.ndarray:
+def uniforms(seed: int, epoch: int, index: np.ndarray, stream: str, count: int, call: int = 0) -> np.ndarray:
     """(N, count) float64 in [0, 1), multiples of 2**-32."""
-    return words(seed, epoch, index, stream, count) * 2.0**-32
+    return words(seed, epoch, index, stream, count, call) * 2.0**-32

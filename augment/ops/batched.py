@@ -1,0 +1,43 @@
+"""Per-sample parameters meet a batch of images: coins, broadcasting, luma."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..chance import Chance
+
+LUMA = (0.299, 0.587, 0.114)
+
+
+def coin(chance: Chance, p: float | None, scope: str | None) -> np.ndarray:
+    """(N,) bool, True with chance p; p = 1 always, p = 0 never."""
+    assert p is not None and scope is not None
+    return chance.uniforms(1, scope=scope)[:, 0] < p
+
+
+def column(values: Any, images: Tensor) -> Tensor:
+    """values (N,) -> (N, 1, 1, 1) on the images' device; numbers become the images' dtype, bools stay."""
+    import torch
+
+    values = torch.as_tensor(values, device=images.device)
+    if values.dtype != torch.bool:
+        values = values.to(images.dtype)
+    return values.reshape(-1, 1, 1, 1)
+
+
+def where(apply: Any, changed: Tensor, images: Tensor) -> Tensor:
+    """changed where apply (N,) is True, else images."""
+    import torch
+
+    return torch.where(column(apply, images), changed, images)
+
+
+def luma(images: Tensor, weights: tuple[float, ...] = LUMA) -> Tensor:
+    """(N, 3, H, W) -> (N, 1, H, W)."""
+    r, g, b = images.unbind(1)
+    return (r * weights[0] + g * weights[1] + b * weights[2]).unsqueeze(1)

@@ -1,0 +1,144 @@
+"""Brightness, contrast, saturation and hue, in a drawn or fixed order, clamped to 0..255.
+
+Sources: torchvision's ColorJitter on Pillow images; the TensorFlow form of SimCLR (arXiv:2002.05709) and BYOL
+(arXiv:2006.07733): additive brightness, contrast about each channel's mean, saturation as a factor on HSV's S.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from .. import fields, laws
+from ..op import Op
+from .batched import coin, column, luma, where
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..chance import Chance
+    from ..op import Images, OpParams
+
+STEPS = ("brightness", "contrast", "saturation", "hue")
+"""The numbers 0..3 in `order` mean these."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jitter(Op):
+    """p: the chance. Strengths s: factors uniform in [max(0, 1 - s), 1 + s]; additive brightness and hue in [-s, s], of
+    the unit scale and of the hue circle. A step of strength 0 does not exist.
+
+    order: "random", or "fixed" as listed. brightness_law: "multiplicative" | "additive". contrast_pivot: "luma-mean",
+    rounded to a whole level as Pillow does | "channel-mean". saturation_law: "gray-blend" | "hsv-scale". clamp:
+    "each-step" | "end". Parameters, all (N,): apply bool; brightness, contrast, saturation, hue_turns float32; order
+    (N, 4) int8, the steps' numbers in STEPS.
+    """
+
+    type: ClassVar[str] = "jitter"
+    optional: ClassVar[frozenset[str]] = frozenset({"share"})
+
+    p: float | None = fields.probability(0.8)
+    brightness: float | None = fields.strength(0.4)
+    contrast: float | None = fields.strength(0.4)
+    saturation: float | None = fields.strength(0.2)
+    hue_turns: float | None = fields.number(0.1, 0, 0.5)
+    order: str | None = fields.one_of("random", "random", "fixed")
+    brightness_law: str | None = fields.one_of("multiplicative", "multiplicative", "additive")
+    contrast_pivot: str | None = fields.one_of("luma-mean", "luma-mean", "channel-mean")
+    saturation_law: str | None = fields.one_of("gray-blend", "gray-blend", "hsv-scale")
+    clamp: str | None = fields.one_of("each-step", "each-step", "end")
+    scope: str | None = fields.scope()
+    share: str | None = fields.text()
+
+    def strengths(self) -> tuple[float, float, float, float]:
+        """Of the four steps, in the order of STEPS."""
+        assert self.brightness is not None and self.contrast is not None
+        assert self.saturation is not None and self.hue_turns is not None
+        return self.brightness, self.contrast, self.saturation, self.hue_turns
+
+    def draw(self, chance: Chance, size_hw: np.ndarray) -> tuple[OpParams, np.ndarray]:
+        scope = str(self.scope)
+        u = chance.uniforms(8, scope=scope, part="strength")
+        order = np.tile(np.arange(4, dtype=np.int8), (len(chance), 1))
+        if self.order == "random":
+            order = laws.permutation_of_four(u[:, 4])
+        b, c, s, h = self.strengths()
+        low_b, high_b = (-b, b) if self.brightness_law == "additive" else (max(0.0, 1 - b), 1 + b)
+        return {
+            "apply": coin(chance, self.p, scope),
+            "order": order,
+            "brightness": laws.uniform(u[:, 0], low_b, high_b).astype(np.float32),
+            "contrast": laws.uniform(u[:, 1], max(0.0, 1 - c), 1 + c).astype(np.float32),
+            "saturation": laws.uniform(u[:, 2], max(0.0, 1 - s), 1 + s).astype(np.float32),
+            "hue_turns": laws.uniform(u[:, 3], -h, h).astype(np.float32),
+        }, size_hw
+
+    def apply(self, images: Images, params: OpParams) -> Images:
+        import torch
+
+        assert not isinstance(images, list)
+        order = torch.as_tensor(params["order"], device=images.device)
+        apply = torch.as_tensor(params["apply"], device=images.device)
+        brightness, contrast, saturation, hue_turns = (
+            column(params[name], images) for name in ("brightness", "contrast", "saturation", "hue_turns"))
+        steps = (
+            lambda x: x + 255 * brightness if self.brightness_law == "additive" else x * brightness,
+            lambda x: blend(self.pivot(x), x, contrast),
+            lambda x: blend(luma(x), x, saturation) if self.saturation_law == "gray-blend" else scale_saturation(x, saturation),
+            lambda x: turn_hue(x, hue_turns),
+        )
+        for slot in range(4):
+            before = images
+            for number, step in enumerate(steps):
+                if self.strengths()[number] > 0:
+                    after = step(before)
+                    if self.clamp == "each-step":
+                        after = after.clamp(0, 255)
+                    images = where(apply & (order[:, slot] == number), after, images)
+        return images.clamp(0, 255)
+
+    def pivot(self, images: Tensor) -> Tensor:
+        """What contrast blends with: one rounded mean luma per image, or each channel's mean. (N, 1 or 3, 1, 1)."""
+        import torch
+
+        if self.contrast_pivot == "channel-mean":
+            return images.mean((2, 3), keepdim=True)
+        mean = luma(images).to(torch.float64).mean((1, 2, 3), keepdim=True)
+        return torch.floor(mean + 0.5).to(images.dtype)
+
+
+def blend(degenerate: Tensor, images: Tensor, factor: Tensor) -> Tensor:
+    """Factor 0 is the degenerate image, 1 the image itself; beyond, it goes on."""
+    return degenerate + factor * (images - degenerate)
+
+
+def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
+    """Turn the hue as Pillow's 8-bit circle does on average: 256 steps of 1/255, the angle cut towards zero."""
+    return from_hue(images, ((sixths(images) * (255 / 6)) % 255 + (255 * turns).trunc() - 0.5) % 256 * (6 / 255))
+
+
+def sixths(images: Tensor) -> Tensor:
+    """The HSV hue in sixths of a turn, (N, 1, H, W); red is 0, and gray counts as red."""
+    top, span = images.amax(1), images.amax(1) - images.amin(1)
+    r, g, b = images.unbind(1)
+    safe = span.where(span > 0, span.new_ones(()))
+    inner = ((g - b) / safe).where(top == r, ((b - r) / safe + 2).where(top == g, (r - g) / safe + 4))
+    return inner.unsqueeze(1)
+
+
+def from_hue(images: Tensor, hue: Tensor) -> Tensor:
+    """The images with another hue (sixths, (N, 1, H, W)), same saturation and value."""
+    top = images.amax(1, keepdim=True)
+    span = top - images.amin(1, keepdim=True)
+    k = (hue + hue.new_tensor([5.0, 3.0, 1.0]).reshape(1, 3, 1, 1)) % 6
+    return top - span * k.minimum(4 - k).clamp(0, 1)
+
+
+def scale_saturation(images: Tensor, factor: Tensor) -> Tensor:
+    """HSV's S times factor, held at 1: the channels move away from their maximum by that much."""
+    top = images.amax(1, keepdim=True)
+    span = top - images.amin(1, keepdim=True)
+    most = top / span.where(span > 0, span.new_ones(()))  # the factor at which S reaches 1
+    return top - (top - images) * factor.minimum(most.where(span > 0, factor))

@@ -1,0 +1,247 @@
+"""A recipe is data: which views an image becomes, and by which ops."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import blake2s
+from typing import Any, Literal
+
+from .fields import is_size, pair_of
+from .op import Op, UnsupportedRecipe, nearest
+from .ops import op_from_dict
+
+__all__ = ["GroupShape", "Instance", "Recipe", "UnsupportedRecipe", "View"]
+
+
+@dataclass(frozen=True)
+class View:
+    """One distinct view of an image; `count` repeats it, each copy with draws of its own.
+
+    group: views of one group are stacked and have one size. size_px: the side, or (height, width), of what comes out.
+    ops: applied in order to the decoded RGB image. roles, labels: one entry per copy, or none. image: "self", or
+    "partner": made from another image of the same block. first_copy: the number of the first copy, for a view that
+    `with_op` split off others. None in count, size_px or ops: not stated by the source.
+    """
+
+    group: str
+    size_px: int | tuple[int, int] | None = None
+    ops: tuple[Op, ...] | None = ()
+    count: int | Literal["variable"] | None = 1
+    roles: tuple[str, ...] = ()
+    labels: tuple[int, ...] = ()
+    image: Literal["self", "partner"] = "self"
+    first_copy: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.group or "/" in self.group:
+            raise ValueError(f"View.group needs a name without '/', got {self.group!r}")
+        if isinstance(self.size_px, list):
+            object.__setattr__(self, "size_px", tuple(self.size_px))
+        if self.size_px is not None and not is_size(self.size_px):
+            raise ValueError(f"View.size_px needs a side >= 1 or (height, width), got {self.size_px!r}")
+        if not (self.count in (None, "variable") or (isinstance(self.count, int) and self.count >= 1)):
+            raise ValueError(f"View.count needs a whole number >= 1 or 'variable', got {self.count!r}")
+        if self.image not in ("self", "partner"):
+            raise ValueError(f"View.image needs 'self' or 'partner', got {self.image!r}")
+        for field in ("roles", "labels"):
+            entries = tuple(getattr(self, field))
+            object.__setattr__(self, field, entries)
+            if entries and len(entries) != self.count:
+                raise ValueError(f"View.{field} needs one entry per copy ({self.count}), got {entries!r}")
+        if self.ops is not None:
+            object.__setattr__(self, "ops", _named_apart(tuple(self.ops)))
+
+    def to_dict(self) -> dict[str, Any]:
+        size = list(self.size_px) if isinstance(self.size_px, tuple) else self.size_px
+        items: dict[str, Any] = {"group": self.group, "count": self.count, "size_px": size}
+        if self.roles:
+            items["roles"] = list(self.roles)
+        if self.labels:
+            items["labels"] = list(self.labels)
+        if self.image != "self":
+            items["image"] = self.image
+        if self.first_copy:
+            items["first_copy"] = self.first_copy
+        return {**items, "ops": None if self.ops is None else [op.to_dict() for op in self.ops]}
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One copy of one view: what is drawn and rendered. name: "group/ordinal", the ordinal counting through the group."""
+
+    name: str
+    group: str
+    ordinal: int
+    copy: int
+    view: View
+    ops: tuple[Op, ...]
+    size_hw: tuple[int, int]
+    channels: int
+
+
+@dataclass(frozen=True)
+class GroupShape:
+    """The stacked views of a group are (count, N, channels, height, width)."""
+
+    count: int
+    channels: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Views of an image, as frozen data: equal when equal, saved with every run.
+
+    block: how many consecutive positions of an epoch share a draw of batch scope, whatever the batch size.
+    decode: "full", or "scaled": a large JPEG may be decoded at 1/2, 1/4 or 1/8 where every crop still shrinks twofold.
+    """
+
+    views: tuple[View, ...]
+    name: str = ""
+    block: int = 256
+    decode: Literal["full", "scaled"] = "full"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "views", tuple(self.views))
+        if not self.views:
+            raise ValueError("Recipe.views needs at least one view, got none")
+        if not (isinstance(self.block, int) and self.block >= 1):
+            raise ValueError(f"Recipe.block needs a whole number >= 1, got {self.block!r}")
+        if self.decode not in ("full", "scaled"):
+            raise ValueError(f"Recipe.decode needs 'full' or 'scaled', got {self.decode!r}")
+        sizes: dict[str, Any] = {}
+        for view in self.views:
+            if sizes.setdefault(view.group, view.size_px) != view.size_px:
+                raise ValueError(f"views of group {view.group!r} need one size_px, got {sizes[view.group]} and {view.size_px}")
+
+    @cached_property
+    def instances(self) -> tuple[Instance, ...]:
+        """Every copy of every view, in order. Raises UnsupportedRecipe where the recipe leaves something open."""
+        ordinals: dict[str, int] = {}
+        found = []
+        for view in self.views:
+            for copy in range(self._copies(view)):
+                ordinal = ordinals.get(view.group, 0)
+                ordinals[view.group] = ordinal + 1
+                found.append(self._instance(view, ordinal, view.first_copy + copy))
+        return tuple(found)
+
+    @cached_property
+    def groups(self) -> dict[str, GroupShape]:
+        """The shape of each group's stacked views, in order of first mention."""
+        shapes: dict[str, GroupShape] = {}
+        for instance in self.instances:
+            shape = GroupShape(1, instance.channels, *instance.size_hw)
+            old = shapes.get(instance.group)
+            if old is not None and replace(old, count=1) != shape:
+                raise UnsupportedRecipe(f"{self}: views of group {instance.group!r} differ in shape: {old} and {shape}")
+            shapes[instance.group] = replace(shape, count=1 if old is None else old.count + 1)
+        return shapes
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change when the recipe does."""
+        return blake2s(json.dumps(self.to_dict(), sort_keys=True).encode(), digest_size=8).hexdigest()
+
+    def with_op(self, view: str, op: str, **changes: Any) -> Recipe:
+        """The recipe with fields of one op changed. view: "global/1", or "global" for all of a group, or "*"; op: its name.
+
+        Raises ValueError for a view, op or field that is not there, naming the nearest.
+        """
+        group, _, ordinal = view.partition("/")
+        if ordinal and not ordinal.isdigit():
+            raise ValueError(f"a view is 'group/number', 'group' or '*', got {view!r}")
+        groups = [v.group for v in self.views]
+        if group != "*" and group not in groups:
+            raise ValueError(f"recipe {self} has no view {view!r}; {nearest(group, sorted(set(groups)))}")
+        seen = dict.fromkeys(groups, 0)
+        views: list[View] = []
+        candidates: list[str] = []
+        touched = False
+        for v in self.views:
+            copy = int(ordinal) - seen[v.group] if ordinal else None
+            seen[v.group] += self._copies(v)
+            for piece, chosen in _split(v, copy) if group in ("*", v.group) else [(v, False)]:
+                names = [o.name for o in piece.ops or ()]
+                if chosen:
+                    candidates += names
+                if chosen and op in names:
+                    touched = True
+                    piece = replace(piece, ops=tuple(o.with_fields(**changes) if o.name == op else o for o in piece.ops or ()))
+                views.append(piece)
+        if not touched and not candidates:
+            raise ValueError(f"recipe {self} has no view {view!r}; it has {', '.join(i.name for i in self.instances)}")
+        if not touched:
+            raise ValueError(f"view {view!r} of recipe {self} has no op {op!r}; {nearest(op, sorted(set(candidates)))}")
+        return replace(self, views=tuple(views))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; from_dict takes it back unchanged."""
+        return {"name": self.name, "block": self.block, "decode": self.decode, "views": [v.to_dict() for v in self.views]}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Recipe:
+        """Take back to_dict's form. A field that is null is not stated; unknown ops and fields raise ValueError."""
+        views = tuple(_view_from_dict(v) for v in data["views"])
+        return cls(views, data.get("name", ""), data.get("block", 256), data.get("decode", "full"))
+
+    def __str__(self) -> str:
+        return self.name or "(unnamed)"
+
+    def _copies(self, view: View) -> int:
+        if not isinstance(view.count, int):
+            raise UnsupportedRecipe(f"recipe {self}: the count of view {view.group!r} is {view.count or 'not stated'}")
+        return view.count
+
+    def _instance(self, view: View, ordinal: int, copy: int) -> Instance:
+        where = f"recipe {self}, view {view.group}/{ordinal}"
+        if view.ops is None or view.size_px is None:
+            raise UnsupportedRecipe(f"{where}: {'ops' if view.ops is None else 'size_px'} is not stated")
+        size: tuple[int, int] | None = None
+        channels = 3
+        for op in view.ops:
+            if open_fields := op.unstated():
+                raise UnsupportedRecipe(f"{where}: {op.name}.{open_fields[0]} is not stated; set it by "
+                                        f"with_op({view.group!r}, {op.name!r}, {open_fields[0]}=...)")
+            size, channels = op.output(size, channels)
+        if size != pair_of(view.size_px):
+            raise UnsupportedRecipe(
+                f"{where}: size_px is {pair_of(view.size_px)}, but its ops end at {size or 'the size of the image'}")
+        return Instance(f"{view.group}/{ordinal}", view.group, ordinal, copy, view, view.ops, size, channels)
+
+
+def _split(view: View, copy: int | None) -> list[tuple[View, bool]]:
+    """The view as up to three, with a mark on the piece that is only the given copy; None marks the whole."""
+    assert isinstance(view.count, int)
+    if copy is None or not 0 <= copy < view.count:
+        return [(view, copy is None)]
+    pieces = []
+    for start, stop in ((0, copy), (copy, copy + 1), (copy + 1, view.count)):
+        if start < stop:
+            piece = replace(view, count=stop - start, first_copy=view.first_copy + start,
+                            roles=view.roles[start:stop], labels=view.labels[start:stop])
+            pieces.append((piece, start == copy))
+    return pieces
+
+
+def _named_apart(ops: tuple[Op, ...]) -> tuple[Op, ...]:
+    seen: dict[str, int] = {}
+    named = []
+    for op in ops:
+        seen[op.name] = number = seen.get(op.name, 0) + 1
+        if number > 1 and op.name != op.type:
+            raise ValueError(f"two ops of one view are named {op.name!r}; give each its own name")
+        named.append(op if number == 1 else replace(op, name=f"{op.type}.{number}"))
+    return tuple(named)
+
+
+def _view_from_dict(data: dict[str, Any]) -> View:
+    known = {"group", "count", "size_px", "ops", "roles", "labels", "image", "first_copy"}
+    for key in data:
+        if key not in known:
+            raise ValueError(f"a view has no field {key!r}; {nearest(key, sorted(known))}")
+    ops = data.get("ops")
+    return View(**{**data, "ops": None if ops is None else tuple(op_from_dict(op) for op in ops)})
