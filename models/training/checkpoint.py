@@ -1,0 +1,158 @@
+"""Checkpoints: written whole or not at all, found again, refused where they do not fit the run."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+FORMAT = 1
+_NAME = re.compile(r"step-(\d{8,})\.pt")
+
+
+def save(folder: Path, state: Mapping[str, Any], keep: int) -> Path:
+    """Write folder/step-XXXXXXXX.pt of state["step"], point folder/last at it, remove all but the `keep` newest.
+
+    Under a temporary name, flushed to the disk, then renamed: whenever the machine stops, each file that bears the name of
+    a checkpoint is whole. Older ones go only after the new one stands.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"step-{state['step']:08d}.pt"
+    temporary = folder / f".{path.name}.{os.getpid()}"
+    try:
+        with open(temporary, "wb") as file:
+            torch.save(dict(state, format=FORMAT), file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    pointer = folder / f".last.{os.getpid()}"
+    pointer.write_text(path.name + "\n")
+    os.replace(pointer, folder / "last")
+    _flush_folder(folder)
+    for old in written(folder)[:-keep]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def written(folder: Path) -> list[Path]:
+    """The checkpoints of a folder, oldest first."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Everything of one checkpoint, on the CPU. Only tensors and plain data are unpickled, never code.
+
+    Raises ValueError where the file is not a checkpoint of this program, or is cut off.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no checkpoint {path}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"{path} is not a whole checkpoint of viewmill ({type(error).__name__}); give another, or remove it") from error
+    if not isinstance(state, dict) or "method" not in state or "step" not in state:
+        raise ValueError(f"{path} is not a checkpoint of viewmill: it has no method and step")
+    if state.get("format") != FORMAT:
+        raise ValueError(f"{path} has checkpoint format {state.get('format')}, this version reads {FORMAT}")
+    return state
+
+
+def find(out: Path, resume: str) -> tuple[Path, dict[str, Any]] | None:
+    """What a run goes on from. resume: "auto" (the newest in out/checkpoints that is whole, or None), "never", or a path.
+
+    Raises ValueError for "never" where the folder already holds a run: nothing of it is overwritten.
+    """
+    folder = out / "checkpoints"
+    found = written(folder)
+    if resume == "never":
+        if found:
+            raise ValueError(f"resume=never, but {out} holds a run ({found[-1].name}); choose another out=, or remove that folder")
+        return None
+    if resume != "auto":
+        path = Path(resume)
+        return path, load(path)
+    problem: ValueError | None = None
+    for path in reversed(found):
+        try:
+            return path, load(path)
+        except ValueError as error:
+            problem = problem or error
+    if problem is not None:
+        raise problem
+    return None
+
+
+def refuse_unlike(path: Path, state: Mapping[str, Any], run: Mapping[str, Any], draw_version: int, recipe: Mapping[str, Any]) -> None:
+    """Raise ValueError, one line, where a checkpoint belongs to another run: another method, network, recipe, seed, batch
+    size or optimizer, or draws of another version. Epochs, rates, kNN and the like may change on the way."""
+    if state["method"] != run["method"]:
+        raise ValueError(f"{path} is a checkpoint of {state['method']}, this run is {run['method']}; choose another out= or resume=")
+    old = state["config"]
+    for name in ("seed", "batch_size", "model", "optimizer.name"):
+        for key, before, now in _differences(name, _at(old, name), _at(run, name)):
+            raise ValueError(f"{path} was made with {key}={before}, this run has {key}={now}; restore it, or choose another out=")
+    if state["recipe"] != dict(recipe):
+        raise ValueError(f"{path} was made with another recipe ({state['recipe'].get('name')}) than this run's "
+                         f"({recipe.get('name')}, with its changes); restore it, or choose another out=")
+    if state["draw_version"] != draw_version:
+        raise ValueError(f"{path} drew its views by version {state['draw_version']}, this program draws by {draw_version}; "
+                         "install the version of viewmill that made it, or choose another out=")
+
+
+def random_state() -> dict[str, Any]:
+    """The state of every global generator of this process, as tensors and plain data."""
+    name, keys, position, has_gauss, gauss = np.random.get_state()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+        "numpy": (name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss),  # type: ignore[union-attr]
+        "python": random.getstate(),
+    }
+
+
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Undo everything that was drawn since random_state."""
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    name, keys, position, has_gauss, gauss = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
+    version, words, following = state["python"]
+    random.setstate((version, tuple(words), following))
+
+
+def _flush_folder(folder: Path) -> None:
+    # A rename is on the disk only once its folder is; not every file system can be asked.
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def _at(tree: Mapping[str, Any], key: str) -> Any:
+    value: Any = tree
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _differences(key: str, before: Any, now: Any) -> list[tuple[str, Any, Any]]:
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        return [d for name in {**before, **now} for d in _differences(f"{key}.{name}", before.get(name), now.get(name))]
+    return [] if before == now else [(key, before, now)]

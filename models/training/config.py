@@ -1,0 +1,165 @@
+"""The whole of a run as one tree of frozen data. Numbers that a paper published are not here: METHODS carries them."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal
+
+
+def key(meaning: str, default: Any = MISSING) -> Any:
+    """A field whose meaning `--help` prints. Without a default, the method's published value is the default."""
+    return field(metadata={"meaning": meaning}) if default is MISSING else field(default=default, metadata={"meaning": meaning})
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    name: Literal["adamw", "sgd", "lars", "lamb"] = key("adamw, sgd (momentum, not Nesterov's), lars or lamb")
+    lr: float = key("base rate; scaling says how the batch size enters")
+    scaling: Literal["linear", "sqrt", "none"] = key("peak rate: linear = lr * batch / 256, sqrt = lr * sqrt(batch), none = lr")
+    weight_decay: float = key("decay of the weights that are not excluded")
+    betas: tuple[float, float] = key("adamw and lamb", (0.9, 0.999))
+    momentum: float = key("sgd and lars", 0.9)
+    exclude: Literal["norm-and-bias", "none"] = key("what neither decays nor is adapted by lars and lamb", "norm-and-bias")
+
+    def __post_init__(self) -> None:
+        _above("optimizer.lr", self.lr)
+        _at_least("optimizer.weight_decay", self.weight_decay)
+        if not all(0 <= beta < 1 for beta in (*self.betas, self.momentum)):
+            raise ValueError(f"optimizer.betas and optimizer.momentum need numbers in [0, 1), got {self.betas}, {self.momentum}")
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    warmup_epochs: float = key("linear warm-up from 0, per step; then half a cosine")
+    final_lr: float = key("where the cosine ends, as an absolute rate", 0.0)
+
+    def __post_init__(self) -> None:
+        _at_least("schedule.warmup_epochs", self.warmup_epochs)
+        _at_least("schedule.final_lr", self.final_lr)
+
+
+@dataclass(frozen=True)
+class LoaderConfig:
+    threads: int | None = key("rendering threads of each rank; null: a share of its cores", None)
+    engine: str = key("auto, cpu or torch", "auto")
+    shuffle: Literal["auto", "full", "lanes", "none"] = key("order of an epoch; auto: full for local data", "auto")
+    lanes: int = key("lanes that an epoch is cut into", 256)
+    window: int = key("shards that are shuffled together in a lane", 16)
+    prefetch: int = key("batches made ahead", 2)
+    sidecar: bool = key("render in a process of its own; false: in threads of this one", True)
+    max_bad: float = key("share of unreadable images that stops the run", 0.01)
+
+
+@dataclass(frozen=True)
+class KnnConfig:
+    """Online weighted kNN; it runs where test_data is given and labelled."""
+
+    every: float = key("epochs between two measurements, and always at the end; 0: never", 1.0)
+    k: int = key("neighbours", 20)
+    tau: float = key("temperature of the votes", 0.07)
+    data: Any = key("labelled images that vote; null: the training data", None)
+    test_data: Any = key("labelled images that are classified; null: no kNN", None)
+    max_images: int = key("at most so many of the voting images, spread evenly", 10_000)
+    max_test_images: int = key("at most so many of the classified images, spread evenly", 2_000)
+    baselines: bool = key("before the first step, also measure raw pixels and the untrained network", True)
+
+    def __post_init__(self) -> None:
+        _at_least("knn.every", self.every)
+        _above("knn.tau", self.tau)
+        for name in ("k", "max_images", "max_test_images"):
+            _at_least(f"knn.{name}", getattr(self, name), 1)
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """A checkpoint is also written at the end and on SIGTERM or SIGINT."""
+
+    minutes: float | None = key("minutes between two checkpoints; null: not by the clock", 10.0)
+    steps: int | None = key("steps between two checkpoints; null: not by steps", None)
+    epochs: float | None = key("epochs between two checkpoints; null: not by epochs", None)
+    keep: int = key("how many of the newest are kept", 2)
+
+    def __post_init__(self) -> None:
+        for name in ("minutes", "steps", "epochs"):
+            if getattr(self, name) is not None:
+                _above(f"checkpoint.{name}", getattr(self, name))
+        _at_least("checkpoint.keep", self.keep, 1)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    method: str = key("the method, for example simclr or mae")
+    data: Any = key("tar shards (train-{0000..0009}.tar, a glob, or a list) or a folder of class folders")
+    out: str = key("folder of the run: config, metrics, checkpoints, curves")
+    epochs: int = key("passes over the data")
+    batch_size: int = key("images a step, over all ranks together; the world size divides it")
+    recipe: str = key("name of the views' recipe; its fields are keys too: recipe.global/0.blur.p=0, recipe.global.size_px=64")
+    model: Any = key("the method's own fields, see below")
+    optimizer: OptimizerConfig = key("")
+    schedule: ScheduleConfig = key("")
+    clip_grad: float | None = key("bound of the joint norm of all gradients; null: none")
+    seed: int = key("of the order, the draws, the first weights", 0)
+    steps: int | None = key("end after so many steps, even within an epoch; null: after the epochs", None)
+    precision: Literal["auto", "fp32", "bf16"] = key("auto: bf16 autocast on CUDA, fp32 elsewhere", "auto")
+    device: Literal["auto", "cpu", "cuda"] = key("auto: cuda where there is one", "auto")
+    channels_last: bool = key("memory order of images and filters; often faster for convolutional networks", False)
+    sync_bn: bool | None = key("batch norm over all ranks; null: on CUDA yes, on the CPU no (it does not exist there)", None)
+    torch_threads: int | None = key("threads of torch of each rank on the CPU; null: the cores that rendering leaves", None)
+    resume: str = key("auto: go on from the last checkpoint in out, if any; never; or the path of a checkpoint", "auto")
+    log_every: int = key("steps between two lines of metrics", 10)
+    tensorboard: bool = key("also write metrics for TensorBoard", True)
+    loader: LoaderConfig = key("", LoaderConfig())
+    knn: KnnConfig = key("", KnnConfig())
+    checkpoint: CheckpointConfig = key("", CheckpointConfig())
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "log_every"):
+            _at_least(name, getattr(self, name), 1)
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed needs a whole number in [0, 2**63), got {self.seed}")
+        if self.clip_grad is not None:
+            _above("clip_grad", self.clip_grad)
+        for name in ("steps", "torch_threads"):
+            if getattr(self, name) is not None:
+                _at_least(name, getattr(self, name), 1)
+        for name, data in (("data", self.data), ("knn.data", self.knn.data), ("knn.test_data", self.knn.test_data)):
+            if not _is_data(data) and not (data is None and name != "data"):
+                raise ValueError(f"{name} needs a path, a pattern or a list of them, got {data!r}")
+
+
+def describe(config: type) -> list[tuple[str, str, str]]:
+    """(key, default, meaning) of every key below a config class; default "" where the method's published value stands."""
+    rows = []
+    for f in fields(config):
+        default = f.default if f.default is not MISSING else None
+        part = default if f.name in ("loader", "knn", "checkpoint") else _PARTS.get(f.name)
+        if part is not None:
+            rows += [(f"{f.name}.{name}", value, meaning) for name, value, meaning in describe(part if isinstance(part, type) else type(part))]
+        else:
+            rows.append((f.name, "" if f.default is MISSING else _shown(f.default), f.metadata.get("meaning", "")))
+    return rows
+
+
+_PARTS = {"optimizer": OptimizerConfig, "schedule": ScheduleConfig}
+
+
+def _shown(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(list(value)) if isinstance(value, tuple) else str(value)
+
+
+def _is_data(data: Any) -> bool:
+    if isinstance(data, list | tuple):
+        return len(data) > 0 and all(isinstance(entry, str) and entry for entry in data)
+    return isinstance(data, str) and data != ""
+
+
+def _above(name: str, value: float, bound: float = 0) -> None:
+    if not value > bound:
+        raise ValueError(f"{name} needs a number above {bound}, got {value}")
+
+
+def _at_least(name: str, value: float, bound: float = 0) -> None:
+    if not value >= bound:
+        raise ValueError(f"{name} needs a number of at least {bound}, got {value}")

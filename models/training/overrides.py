@@ -1,0 +1,168 @@
+"""From `METHOD key=value ...` to a run: the published numbers, then the user's, each key and type checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ...augment.op import nearest
+from ...augment.presets import recipe as named_recipe
+from ...augment.recipe import Recipe, View
+from .config import OptimizerConfig, RunConfig, ScheduleConfig
+
+PATHS = frozenset({"data", "out", "resume", "knn.data", "knn.test_data"})
+
+
+def resolve(method: str, assignments: Sequence[str], published: Mapping[str, Any], model: Any) -> tuple[RunConfig, Recipe]:
+    """The run and its recipe. published: {"epochs", "batch_size", "recipe", "clip_grad", "optimizer": {...}, "schedule":
+    {...}} of the method; model: its Config with the published values. assignments: "key=value", the last of a key wins.
+
+    Raises ValueError, one line: an unknown key with the nearest known one, a value of the wrong type, no data.
+    """
+    pairs = [_split(assignment) for assignment in assignments]
+    numbers = {key: value for key, value in published.items() if key not in ("optimizer", "schedule")}
+    base = RunConfig(
+        **{"method": method, "data": "unset", "out": f"runs/{method}", "model": model, **numbers},
+        optimizer=OptimizerConfig(**published["optimizer"]),
+        schedule=ScheduleConfig(**published["schedule"]),
+    )
+    tree = OmegaConf.structured(base)
+    _unlock(tree)
+    for key, text in pairs:
+        if not key.startswith("recipe."):
+            _assign(tree, key, text)
+    if "data" not in (key for key, _ in pairs):
+        raise ValueError(f"{method} needs images: data=PATTERN, for example data='train-{{0000..0009}}.tar' or data=FOLDER")
+    config = _plain(OmegaConf.to_container(tree), base)
+    config = _shorter_warmup(config, asked="schedule.warmup_epochs" in (key for key, _ in pairs))
+    recipe = named_recipe(config.recipe)
+    for key, text in pairs:
+        if key.startswith("recipe."):
+            recipe = with_assignment(recipe, key.removeprefix("recipe."), text)
+    return config, recipe
+
+
+def with_assignment(recipe: Recipe, key: str, text: str) -> Recipe:
+    """The recipe with one field changed. key: "VIEW.OP.FIELD" as Recipe.with_op takes them; or "GROUP.size_px", which
+    also sets the crops that made that size; or "block" or "decode", the recipe's own."""
+    value = _value(text)
+    if key in ("block", "decode"):
+        return replace(recipe, **{key: value})
+    view, _, rest = key.partition(".")
+    op, _, name = rest.rpartition(".")
+    if rest == "size_px":
+        groups = sorted({v.group for v in recipe.views})
+        if view not in groups:
+            raise ValueError(f"recipe {recipe} has no group {view!r}; {nearest(view, groups)}")
+        size = tuple(value) if isinstance(value, list) else value
+        return replace(recipe, views=tuple(_resized(v, size) if v.group == view else v for v in recipe.views))
+    if not (view and op and name):
+        raise ValueError(f"recipe.{key}: use recipe.VIEW.OP.FIELD=value, for example recipe.global/0.blur.p=0, "
+                         "or recipe.GROUP.size_px, recipe.block, recipe.decode")
+    try:
+        return recipe.with_op(view, op, **{name: value})
+    except TypeError as error:
+        raise ValueError(f"recipe.{key} cannot be {text!r}: {error}") from error
+
+
+def plain(config: RunConfig) -> dict[str, Any]:
+    """The tree as JSON-able data; `resolve` is not needed to read it."""
+    return _lists(config)
+
+
+def _resized(view: View, size: Any) -> View:
+    old = view.size_px
+    ops = tuple(
+        op.with_fields(**{f.name: size for f in fields(op) if f.name in ("size_px", "side_px") and getattr(op, f.name) == old})
+        for op in view.ops or ()
+    )
+    return replace(view, size_px=size, ops=ops if view.ops is not None else None)
+
+
+def _shorter_warmup(config: RunConfig, asked: bool) -> RunConfig:
+    # A published warm-up of 10 epochs makes no run of 5; a tenth of the run is shown and saved instead. One that the user
+    # asked for is never changed silently.
+    if config.schedule.warmup_epochs < config.epochs:
+        return config
+    if asked:
+        raise ValueError(f"schedule.warmup_epochs={config.schedule.warmup_epochs:g} needs to be below epochs={config.epochs}")
+    return replace(config, schedule=replace(config.schedule, warmup_epochs=config.epochs / 10))
+
+
+def _split(assignment: str) -> tuple[str, str]:
+    key, equals, text = assignment.partition("=")
+    key = key.strip().removeprefix("--")
+    if not equals or not key:
+        raise ValueError(f"{assignment!r} is not key=value")
+    return key, text
+
+
+def _value(text: str) -> Any:
+    try:
+        return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # type: ignore[index,call-overload]
+    except Exception:  # what YAML cannot read is a word, for example *.tar
+        return text
+
+
+def _assign(tree: DictConfig, key: str, text: str) -> None:
+    known = _keys(tree)
+    if key not in known:
+        below = [k for k in known if k.startswith(f"{key}.")]
+        raise ValueError(f"{key} has keys of its own: {', '.join(below)}" if below else f"unknown key {key!r}; {nearest(key, known)}")
+    if key == "method":
+        raise ValueError("the method is the first word, not a key: viewmill train METHOD data=...")
+    value = text if key in PATHS and not text.startswith("[") else _value(text)
+    if key in PATHS and text in ("null", "None"):
+        value = None
+    try:
+        OmegaConf.update(tree, key, value)
+        OmegaConf.to_container(tree, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ValueError(f"{key} needs {_wanted(tree, key)}, got {text!r}") from error
+
+
+def _wanted(tree: DictConfig, key: str) -> str:
+    parent = tree
+    *path, name = key.split(".")
+    for part in path:
+        parent = parent._get_node(part)  # type: ignore[assignment]
+    kind = OmegaConf.get_type(parent)
+    hint = get_type_hints(kind).get(name) if is_dataclass(kind) else None
+    text = hint.__name__ if isinstance(hint, type) and not getattr(hint, "__args__", None) else str(hint)
+    words = {"int": "a whole number (int)", "float": "a number (float)", "bool": "true or false (bool)", "str": "text (str)"}
+    return words.get(text, text.replace("typing.Literal", "one of ").replace("typing.", "").replace("NoneType", "null"))
+
+
+def _keys(tree: DictConfig, prefix: str = "") -> list[str]:
+    found = []
+    for name in tree:
+        node = tree._get_node(name)
+        nested = isinstance(node, DictConfig) and not node._is_none()
+        found += _keys(node, f"{prefix}{name}.") if nested else [f"{prefix}{name}"]  # type: ignore[arg-type]
+    return found
+
+
+def _unlock(tree: DictConfig) -> None:
+    """Frozen dataclasses become read-only nodes; the user's values go in before the tree is frozen data again."""
+    OmegaConf.set_readonly(tree, False)
+    for name in tree:
+        node = tree._get_node(name)
+        if isinstance(node, DictConfig) and not node._is_none():
+            _unlock(node)
+
+
+def _plain(values: Any, like: Any) -> Any:
+    """The dataclass `like` with the tree's values, built anew so that every check of its construction runs."""
+    if not is_dataclass(like) or isinstance(like, type):
+        return tuple(values) if isinstance(like, tuple) and isinstance(values, list) else values
+    return type(like)(**{f.name: _plain(values[f.name], getattr(like, f.name)) for f in fields(like) if f.init})
+
+
+def _lists(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _lists(getattr(value, f.name)) for f in fields(value)}
+    return [_lists(v) for v in value] if isinstance(value, list | tuple) else value
