@@ -39,8 +39,8 @@ class RandomCrop(Op):
         room = np.asarray(size_hw, np.int64) + 2 * self.pad_px - window
         if len(room) and room.min() < 0:
             at = int(room.min(1).argmin())
-            raise ValueError(f"random_crop: a window of {tuple(window[at])} px does not fit an image of "
-                             f"{tuple(size_hw[at])} px padded by {self.pad_px}; resize first, or pad more")
+            raise ValueError(f"random_crop: a window of {tuple(window[at].tolist())} px does not fit an image of "
+                             f"{tuple(size_hw[at].tolist())} px padded by {self.pad_px}; resize first, or pad more")
         corner = laws.integer(chance.uniforms(2, scope=str(self.scope)), 0, room + 1) - self.pad_px
         return {"box": np.concatenate([corner, window], 1).astype(np.int32)}, window
 

@@ -47,7 +47,10 @@ class Rotate(Op):
         return (*super().unstated(), *(name for name in needed if getattr(self, name) is None))
 
     def output(self, size_hw: tuple[int, int] | None, channels: int) -> tuple[tuple[int, int] | None, int]:
-        return size_hw, channels
+        odd = {int(angle) // 90 % 2 for angle in self.angles_deg or ()} if self.kind == "exact" else {0}
+        if size_hw is None or size_hw[0] == size_hw[1] or odd == {0}:
+            return size_hw, channels
+        return (size_hw[::-1] if odd == {1} else None), channels
 
     def draw(self, chance: Chance, size_hw: np.ndarray) -> tuple[OpParams, np.ndarray]:
         if self.kind != "exact":

@@ -50,6 +50,6 @@ _CODE = "google-research/simclr @ 383d414; arXiv 2002.05709"
 
 PRESETS = (
     Preset(simclr, _CODE, "cubic_a -0.5, TensorFlow 2's resize; the sources leave it open"),
-    Preset(simclr_cifar, _CODE, "cubic_a -0.5, TensorFlow 2's resize; additive brightness, as in v1: the sources leave both open"),
+    Preset(simclr_cifar, _CODE, "cubic_a -0.5, TensorFlow 2's resize; additive brightness, as in v1: sources leave both open"),
     Preset(simclr_pil, "arXiv 2002.05709 in torchvision's ops on Pillow, as other libraries have it"),
 )
