@@ -27,10 +27,11 @@ def philox4x32(counter: np.ndarray, key: np.ndarray, rounds: int = 10) -> np.nda
 
 
 @lru_cache(maxsize=65536)
-def stream_words(stream: str, calls: int) -> np.ndarray:
-    """(calls,) uint32: the counter word of each Philox call of a named stream. By name, so that no op moves another's draws."""
+def stream_words(stream: str, call: int, calls: int) -> np.ndarray:
+    """(calls,) uint32: the counter words of the Philox calls from `call` on of a named stream. By name, so that no op
+    moves another's draws."""
     return np.array([int.from_bytes(blake2s(f"{stream}#{i}".encode(), digest_size=4).digest(), "little")
-                     for i in range(calls)], np.uint32)
+                     for i in range(call, call + calls)], np.uint32)
 
 
 def words(seed: int, epoch: int, index: np.ndarray, stream: str, count: int, call: int = 0) -> np.ndarray:
@@ -49,7 +50,7 @@ def words(seed: int, epoch: int, index: np.ndarray, stream: str, count: int, cal
     counter[:, :, 0] = (index & _LOW)[:, None]
     counter[:, :, 1] = (index >> _HALF)[:, None]
     counter[:, :, 2] = epoch
-    counter[:, :, 3] = stream_words(stream, call + calls)[call:]
+    counter[:, :, 3] = stream_words(stream, call, calls)
     key = np.array([seed & 0xFFFFFFFF, seed >> 32], np.uint32)
     return philox4x32(counter, key).reshape(len(index), calls * 4)[:, :count]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..chance import Chance
     from ..op import OpParams
 
-MOST_DRAWS = 10_000
+MOST_DRAWS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,8 @@ class RandomExact(Mask):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.grid is not None and self.visible is not None and self.visible > self.grid[0] * self.grid[1]:
-            raise ValueError(f"masks.visible needs at most the {self.grid[0] * self.grid[1]} positions there are, got {self.visible}")
+            positions = self.grid[0] * self.grid[1]
+            raise ValueError(f"masks.visible needs at most the {positions} positions there are, got {self.visible}")
 
     def draw(self, chance: Chance, size_hw: np.ndarray) -> tuple[OpParams, np.ndarray]:
         assert self.grid is not None and self.visible is not None

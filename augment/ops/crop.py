@@ -93,7 +93,8 @@ def _retry(op: Any, chance: Chance, size_hw: np.ndarray) -> np.ndarray:
             return box
     if op.fallback == "none":
         raise ValueError(f"crop: no box of scale {op.scale} and ratio {op.ratio} fits an image of "
-                         f"{tuple(size_hw[left[0]].tolist())} px after {op.attempts} attempts; set fallback to 'center' or 'whole'")
+                         f"{tuple(size_hw[left[0]].tolist())} px after {op.attempts} attempts; "
+                         "set fallback to 'center' or 'whole'")
     return box
 
 

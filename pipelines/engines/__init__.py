@@ -1,1 +1,82 @@
-"""."""
+"""One meaning, several engines: each is imported only when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from ...augment.op import nearest
+from ...augment.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ...augment.draw import Params
+
+ENGINES = ("auto", "cpu", "torch")
+DTYPES = ("float32", "float16", "bfloat16")
+"""What views are written in; half types are kept as uint16 bits wherever NumPy holds them."""
+
+
+class Engine(Protocol):
+    """Renders one sample at a time, from any thread, into its row of a batch that someone else owns."""
+
+    name: str
+
+    def pack(self, params: Params) -> Any:
+        """N samples' parameters as N rows that this engine reads; once a batch, vectorized."""
+
+    def render_into(self, image: np.ndarray, packed_row: Any, out: dict[str, np.ndarray], row: int) -> None:
+        """All views of image (H, W, 3) uint8 into out[group][:, row]; out[group] is (V, B, C, H, W)."""
+
+
+def engine(name: str, recipe: Recipe, dtype: str = "float32") -> Engine:
+    """The engine of that name for one recipe; "auto" is the fastest one here. Imports only that engine.
+
+    Raises ValueError for an unknown name or dtype, UnsupportedRecipe (a ValueError) for a recipe that it cannot render.
+    """
+    check_names(name, dtype)
+    if name == "torch":
+        from .torch import TorchEngine
+
+        return TorchEngine(recipe, dtype)
+    from .cpu import CpuEngine
+
+    return CpuEngine(recipe, dtype)
+
+
+def check_names(name: str, dtype: str) -> None:
+    if name not in ENGINES:
+        raise ValueError(f"there is no engine {name!r}; {nearest(str(name), list(ENGINES))}")
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype needs one of {', '.join(DTYPES)}, got {dtype!r}; {nearest(str(dtype), list(DTYPES))}")
+
+
+def render(images: Sequence[Any] | Tensor, recipe: Recipe, params: Params, engine: str = "cpu",
+           dtype: str = "float32") -> dict[str, Tensor]:
+    """Images and their parameters -> views, {group: (V, N, C, H, W)}. No chance in here: all of it is in params.
+
+    images: N of (H, W, 3) uint8, of any sizes. Errors as `engine`.
+    """
+    import torch
+
+    check_names(engine, dtype)
+    if engine == "torch":
+        from ...augment.render import render as reference
+
+        return {group: views.to(getattr(torch, dtype)) for group, views in reference(images, recipe, params).items()}
+    from .cpu import render as fast
+
+    arrays = [np.ascontiguousarray(image) for image in images]
+    return {group: as_tensor(views, dtype) for group, views in fast(arrays, recipe, params, dtype).items()}
+
+
+def as_tensor(array: np.ndarray, dtype: str) -> Tensor:
+    """The same memory as a tensor; the bits of half types get their type back."""
+    import torch
+
+    if dtype == "float32":
+        return torch.from_numpy(array)
+    return torch.from_numpy(array.view(np.int16)).view(getattr(torch, dtype))

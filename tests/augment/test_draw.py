@@ -122,7 +122,8 @@ def test_frequencies_and_ranges_are_the_stated_ones() -> None:
     drawn = vm.draw(recipe, 0, 0, np.arange(n), np.full((n, 2), 100))["a/0"]
     for op, p in (("flip", 0.5), ("jitter", 0.8), ("grayscale", 0.2), ("blur", 0.1)):
         assert abs(drawn[op]["apply"].mean() - p) < 4 * (p * (1 - p) / n) ** 0.5
-    for field, low, high in (("brightness", 0.6, 1.4), ("contrast", 0.6, 1.4), ("saturation", 0.8, 1.2), ("hue_turns", -0.1, 0.1)):
+    ranges = (("brightness", 0.6, 1.4), ("contrast", 0.6, 1.4), ("saturation", 0.8, 1.2), ("hue_turns", -0.1, 0.1))
+    for field, low, high in ranges:
         values = drawn["jitter"][field]
         assert low <= values.min() < low + 0.01 * (high - low) and high - 0.01 * (high - low) < values.max() <= high
         assert abs(values.mean() - (low + high) / 2) < 4 * (high - low) / (12 * n) ** 0.5

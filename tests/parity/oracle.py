@@ -38,7 +38,8 @@ def cases(shared: Path) -> list[Case]:
     folder = shared / "oracles" / "views"
     description = json.loads((folder / "cases.json").read_text())
     tolerances = json.loads((folder / "tolerances.json").read_text())["cases"]
-    sources = {key: decode(shared / "data" / "imagenet-sample" / about["shard"], key) for key, about in description["sources"].items()}
+    shards = shared / "data" / "imagenet-sample"
+    sources = {key: decode(shards / about["shard"], key) for key, about in description["sources"].items()}
     found = []
     for case in description["cases"]:
         if LATER & {op["op"] for op in case["ops"]}:

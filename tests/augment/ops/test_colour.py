@@ -118,7 +118,7 @@ def test_grayscale_by_its_weights() -> None:
     (Solarize(threshold=0.5, scale="unit"), [[55, 100, 50], [10, 5, 30]]),
     (Clip(lo=0.1, hi=0.5), [[127.5, 100, 50], [25.5, 127.5, 30]]),
     (Normalize(kind="none"), [[200 / 255, 100 / 255, 50 / 255], [10 / 255, 250 / 255, 30 / 255]]),
-    (Normalize(kind="range", range=(-1, 1)), [[200 / 127.5 - 1, 100 / 127.5 - 1, 50 / 127.5 - 1], [10 / 127.5 - 1, 250 / 127.5 - 1, 30 / 127.5 - 1]]),
+    (Normalize(kind="range", range=(-1, 1)), [[v / 127.5 - 1 for v in p] for p in PIXELS[0]]),
     (Normalize(kind="affine", gain=0.8, offset=0.1), [[0.8 * v / 255 + 0.1 for v in p] for p in PIXELS[0]]),
     (Normalize(kind="mean-std", mean=(0.5, 0.4, 0.3), std=(0.1, 0.2, 0.3)),
      [[(v / 255 - m) / s for v, m, s in zip(p, (0.5, 0.4, 0.3), (0.1, 0.2, 0.3), strict=True)] for p in PIXELS[0]]),

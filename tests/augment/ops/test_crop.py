@@ -84,7 +84,8 @@ def test_a_resize_equals_pillow_byte_for_byte(photograph: np.ndarray, filter: st
 def test_bilinear_halving_by_hand() -> None:
     """Shrinking (1, 4) to (1, 2): the triangle of half-width 2 round 1 and 3 covers three pixels, cut at the border.
 
-    Left: distances 0.5, 0.5, 1.5 from centre 1 -> weights 0.75, 0.75, 0.25 over 1.75: (0.75 * 10 + 0.75 * 20 + 0.25 * 60) / 1.75 = 21.43.
+    Left: distances 0.5, 0.5, 1.5 from centre 1, so weights 0.75, 0.75, 0.25 over 1.75:
+    (0.75 * 10 + 0.75 * 20 + 0.25 * 60) / 1.75 = 21.43.
     """
     row = torch.tensor([10.0, 20.0, 60.0, 200.0]).reshape(1, 1, 4)
     right = (0.25 * 20 + 0.75 * 60 + 0.75 * 200) / 1.75
