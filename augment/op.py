@@ -73,6 +73,10 @@ class Op:
         """Parameters, leading dimension N, and the sizes after the op. size_hw (N, 2): of the op's input."""
         raise UnsupportedRecipe(f"{self.type} can be built and kept, but no engine of this version draws or renders it")
 
+    def caption(self, params: OpParams, row: int) -> str:
+        """What was drawn for one sample, in a few words; empty where nothing acts."""
+        return self.type if "apply" in params and params["apply"][row] else ""
+
     def apply(self, images: Images, params: OpParams) -> Images:
         """images: levels 0..255, float32 (N, C, H, W), or a list of (C, H, W) of different sizes -> the same."""
         raise UnsupportedRecipe(f"{self.type} can be built and kept, but no engine of this version draws or renders it")

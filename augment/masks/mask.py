@@ -22,6 +22,10 @@ class Mask(Op):
         items = super().to_dict()
         return {"op": items.pop("op"), "generator": self.generator, **items}
 
+    def caption(self, params: OpParams, row: int) -> str:
+        mask = params["mask"][row]
+        return f"{int(mask.sum())} of {mask.size} patches masked"
+
     def apply(self, images: Images, params: OpParams) -> Images:
         return images
 

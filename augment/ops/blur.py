@@ -55,6 +55,9 @@ class Blur(Op):
         return {"apply": coin(chance, self.p, self.scope),
                 "sigma_px": laws.uniform(u, *self.sigma_px).astype(np.float32)}, size_hw
 
+    def caption(self, params: OpParams, row: int) -> str:
+        return f"blur {params['sigma_px'][row]:.2f} px" if params["apply"][row] else ""
+
     def apply(self, images: Images, params: OpParams) -> Images:
         assert not isinstance(images, list)
         if self.kind == "pillow":

@@ -49,6 +49,10 @@ class CenterCrop(Op):
         corner = np.rint((size_hw - window) / 2).astype(np.int64)
         return {"box": np.concatenate([corner, window], 1).astype(np.int32)}, window
 
+    def caption(self, params: OpParams, row: int) -> str:
+        top, left, height, width = params["box"][row].tolist()
+        return f"{self.type} {width}x{height} at {left},{top}"
+
     def apply(self, images: Images, params: OpParams) -> Images:
         import torch
 

@@ -60,6 +60,10 @@ class Crop(Op):
         box = law(self, chance, np.asarray(size_hw, np.int64))
         return {"box": box.astype(np.int32)}, np.broadcast_to(fields.pair_of(self.size_px), size_hw.shape)
 
+    def caption(self, params: OpParams, row: int) -> str:
+        top, left, height, width = params["box"][row].tolist()
+        return f"{self.type} {width}x{height} at {left},{top}"
+
     def apply(self, images: Images, params: OpParams) -> Images:
         assert self.size_px is not None
         cubic_a = -0.5 if self.cubic_a is None else self.cubic_a

@@ -75,6 +75,13 @@ class Jitter(Op):
             "hue_turns": laws.uniform(u[:, 3], -h, h).astype(np.float32),
         }, size_hw
 
+    def caption(self, params: OpParams, row: int) -> str:
+        if not params["apply"][row]:
+            return ""
+        names = ("brightness", "contrast", "saturation", "hue_turns")
+        steps = [f"{names[i][:3]} {params[names[i]][row]:.2f}" for i in params["order"][row].tolist() if self.strengths()[i]]
+        return "jitter " + ", ".join(steps)
+
     def apply(self, images: Images, params: OpParams) -> Images:
         import torch
 

@@ -44,6 +44,10 @@ class RandomCrop(Op):
         corner = laws.integer(chance.uniforms(2, scope=str(self.scope)), 0, room + 1) - self.pad_px
         return {"box": np.concatenate([corner, window], 1).astype(np.int32)}, window
 
+    def caption(self, params: OpParams, row: int) -> str:
+        top, left, height, width = params["box"][row].tolist()
+        return f"{self.type} {width}x{height} at {left},{top}"
+
     def apply(self, images: Images, params: OpParams) -> Images:
         import torch
 

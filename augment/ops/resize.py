@@ -61,6 +61,10 @@ class Resize(Op):
         box = np.concatenate([np.zeros_like(size), size_hw.astype(np.int32)], 1)
         return {"box": box, "size": size}, size
 
+    def caption(self, params: OpParams, row: int) -> str:
+        height, width = params["size"][row].tolist()
+        return f"resize to {width}x{height}"
+
     def apply(self, images: Images, params: OpParams) -> Images:
         import torch
 

@@ -65,6 +65,9 @@ class Rotate(Op):
         quarter_turns = turns[which]
         return {"quarter_turns": quarter_turns}, np.where((quarter_turns % 2 == 1)[:, None], size_hw[:, ::-1], size_hw)
 
+    def caption(self, params: OpParams, row: int) -> str:
+        return f"turn {90 * int(params['quarter_turns'][row])} deg" if "quarter_turns" in params else ""
+
     def apply(self, images: Images, params: OpParams) -> Images:
         import torch
 

@@ -1,0 +1,136 @@
+"""A contact sheet: what a recipe makes of some images, with what was drawn for each view."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ..augment.draw import Params, draw
+from ..augment.masks import Mask
+from ..augment.ops import Crop, Normalize, RandomCrop
+from ..augment.recipe import Instance, Recipe
+from .decode import BadSample, decode
+from .engines import render
+from .order import Order
+from .source import Source
+
+CELL_PX = 192
+GAP_PX = 12
+LINE_PX = 13
+CAPTION_LINES = 7
+FRAMES = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000", "#000075", "#f032e6")
+
+
+def preview(source: Source, recipe: Recipe, out: Path, *, index: Sequence[int], epoch: int = 0, seed: int = 0,
+            engine: str = "auto", shuffle: str = "full", lanes: int = 256, window: int = 16) -> int:
+    """Write a PNG: a row per sample, first the image with its boxes, then every view over its parameters.
+
+    The views are exactly those that a run with this recipe, seed and order made of the sample in that epoch. Returns the
+    number of views. Raises ValueError naming the sample where one cannot be decoded.
+    """
+    images = [_decoded(source, i) for i in index]
+    size_hw = np.array([image.shape[:2] for image in images])
+    order = Order(source.shard_sizes, seed, lanes=lanes, window=window, shuffle=shuffle)
+    numbers = np.asarray(index, np.int64)
+    params = draw(recipe, seed, epoch, numbers, size_hw, position=positions(order, epoch, numbers), length=len(order))
+    views = render(images, recipe, params, engine=engine)
+    rows = []
+    for row, image in enumerate(images):
+        cells = [_cell(_with_boxes(image, recipe, params, row),
+                       [source.key(int(numbers[row])), f"{image.shape[1]}x{image.shape[0]} px", f"seed {seed}, epoch {epoch}"])]
+        for number, instance in enumerate(recipe.instances):
+            pixels = _displayed(views[instance.group][instance.ordinal, row].float().numpy(), instance, params, row)
+            frame = FRAMES[number % len(FRAMES)]
+            cells.append(_cell(pixels, [instance.name, *_captions(instance, params, row)], frame))
+        rows.append(cells)
+    _sheet(rows, f"{recipe}").save(out)
+    return len(recipe.instances) * len(images)
+
+
+def positions(order: Order, epoch: int, index: np.ndarray, chunk: int = 1 << 18) -> np.ndarray:
+    """Where in an epoch's order each sample stands, (N,) int64: the order run through until all are found."""
+    found = np.full(len(index), -1, np.int64)
+    for start in range(0, len(order), chunk):
+        here = order.index(epoch, np.arange(start, min(start + chunk, len(order))))
+        for row in np.flatnonzero(found < 0):
+            at = np.flatnonzero(here == index[row])
+            if len(at):
+                found[row] = start + at[0]
+        if (found >= 0).all():
+            break
+    return found
+
+
+def _decoded(source: Source, index: int) -> np.ndarray:
+    try:
+        return decode(source.read(int(index)))
+    except BadSample as error:
+        raise ValueError(f"{source.where(int(index))}: {error}") from error
+
+
+def _captions(instance: Instance, params: Params, row: int) -> list[str]:
+    return [text for op in instance.ops if (text := op.caption(params[instance.name][op.name], row))]
+
+
+def _displayed(view: np.ndarray, instance: Instance, params: Params, row: int) -> np.ndarray:
+    """(H, W, 3) uint8: the view before normalization, masked patches grayed out."""
+    gain, offset = next((op.affine(len(view)) for op in instance.ops if isinstance(op, Normalize)), Normalize(kind="none").affine())
+    levels = (view - np.reshape(offset, (-1, 1, 1))) / np.reshape(gain, (-1, 1, 1))
+    pixels = np.clip(np.rint(np.moveaxis(levels, 0, -1)), 0, 255).astype(np.uint8)
+    for op in instance.ops:
+        if isinstance(op, Mask):
+            mask = params[instance.name][op.name]["mask"][row]
+            rows = np.arange(pixels.shape[0]) * mask.shape[0] // pixels.shape[0]
+            columns = np.arange(pixels.shape[1]) * mask.shape[1] // pixels.shape[1]
+            hidden = mask[rows][:, columns]
+            pixels[hidden] = pixels[hidden] // 5 + 100
+    return pixels
+
+
+def _with_boxes(image: np.ndarray, recipe: Recipe, params: Params, row: int) -> np.ndarray:
+    """The image with the first crop of every view framed in the view's colour."""
+    picture = Image.fromarray(image)
+    pen = ImageDraw.Draw(picture)
+    width_px = max(1, max(image.shape) // 160)
+    for number, instance in enumerate(recipe.instances):
+        first = instance.ops[0] if instance.ops else None
+        if isinstance(first, Crop | RandomCrop):
+            top, left, height, width = params[instance.name][first.name]["box"][row].tolist()
+            pen.rectangle((left, top, left + width - 1, top + height - 1), outline=FRAMES[number % len(FRAMES)], width=width_px)
+    return np.asarray(picture)
+
+
+def _cell(pixels: np.ndarray, captions: list[str], frame: str = "#cccccc") -> Image.Image:
+    """One picture, enlarged by whole factors or shrunk to fit, over its caption."""
+    cell = Image.new("RGB", (CELL_PX, CELL_PX + CAPTION_LINES * LINE_PX), "white")
+    picture = Image.fromarray(pixels)
+    room = CELL_PX - 4
+    factor = room // max(picture.size)
+    if factor >= 1:
+        picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+    else:
+        picture.thumbnail((room, room), Image.Resampling.LANCZOS)
+    left, top = (CELL_PX - picture.width) // 2, (CELL_PX - picture.height) // 2
+    pen = ImageDraw.Draw(cell)
+    pen.rectangle((left - 2, top - 2, left + picture.width + 1, top + picture.height + 1), outline=frame, width=2)
+    cell.paste(picture, (left, top))
+    font = ImageFont.load_default(11)
+    lines = [line for text in captions for line in textwrap.wrap(text, 33)][:CAPTION_LINES]
+    for number, line in enumerate(lines):
+        pen.text((2, CELL_PX + number * LINE_PX), line, fill="#111111" if number == 0 else "#444444", font=font)
+    return cell
+
+
+def _sheet(rows: list[list[Image.Image]], title: str) -> Image.Image:
+    width = max(len(row) for row in rows) * (CELL_PX + GAP_PX) + GAP_PX
+    height = len(rows) * (CELL_PX + CAPTION_LINES * LINE_PX + GAP_PX) + GAP_PX + 24
+    sheet = Image.new("RGB", (width, height), "white")
+    ImageDraw.Draw(sheet).text((GAP_PX, 6), title, fill="#111111", font=ImageFont.load_default(16))
+    for y, row in enumerate(rows):
+        for x, cell in enumerate(row):
+            sheet.paste(cell, (GAP_PX + x * (CELL_PX + GAP_PX), 30 + y * (cell.height + GAP_PX)))
+    return sheet
