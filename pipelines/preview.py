@@ -78,7 +78,8 @@ def _captions(instance: Instance, params: Params, row: int) -> list[str]:
 
 def _displayed(view: np.ndarray, instance: Instance, params: Params, row: int) -> np.ndarray:
     """(H, W, 3) uint8: the view before normalization, masked patches grayed out."""
-    gain, offset = next((op.affine(len(view)) for op in instance.ops if isinstance(op, Normalize)), Normalize(kind="none").affine())
+    last = next((op for op in instance.ops if isinstance(op, Normalize)), Normalize(kind="none"))
+    gain, offset = last.affine(len(view))
     levels = (view - np.reshape(offset, (-1, 1, 1))) / np.reshape(gain, (-1, 1, 1))
     pixels = np.clip(np.rint(np.moveaxis(levels, 0, -1)), 0, 255).astype(np.uint8)
     for op in instance.ops:
