@@ -1,0 +1,60 @@
+"""Batch: views with everything needed to know, or to make again, what they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from ..augment.draw import Params
+
+
+@dataclass
+class Batch:
+    """B samples of one epoch, in the order of their positions.
+
+    views: by group, (V, B, C, H, W). params: what was drawn, by view and op, NumPy arrays with leading dimension B.
+    label (B,) int64, -1 where there is none; key: B names. index (B,) int64: the number in the data set of the picture
+    that is really shown; position (B,) int64: its place in the epoch. substitute (B,) bool: a stand-in for a picture that
+    could not be used. padding (B,) bool: an earlier sample of the epoch again, where the last batch is filled up.
+    """
+
+    views: dict[str, Tensor]
+    params: Params
+    label: Tensor
+    key: list[str]
+    index: Tensor
+    position: Tensor
+    substitute: Tensor
+    epoch: int
+    padding: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
+
+    def __post_init__(self) -> None:
+        if len(self.padding) != len(self.index):
+            self.padding = torch.zeros(len(self.index), dtype=torch.bool)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def masks(self, group: str) -> Tensor:
+        """(V, B, rows, columns) bool, True where masked: the masks drawn for the views of a group.
+
+        Raises ValueError where the recipe draws none for it.
+        """
+        drawn = {view: arrays["mask"] for view, ops in self.params.items() for arrays in ops.values() if "mask" in arrays}
+        ordinals = sorted(int(view.rpartition("/")[2]) for view in drawn if view.rpartition("/")[0] == group)
+        if not ordinals:
+            groups = sorted({view.rpartition("/")[0] for view in drawn})
+            raise ValueError(f"no masks are drawn for group {group!r}; groups with masks: {', '.join(groups) or 'none'}")
+        return torch.stack([torch.from_numpy(drawn[f"{group}/{i}"]) for i in ordinals])
+
+    def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
+        """The batch with its tensors on a device; params and keys stay. Where all is there already: this same batch."""
+        tensors = {name: getattr(self, name) for name in ("label", "index", "position", "substitute", "padding")}
+        moved = {name: tensor.to(device, non_blocking=non_blocking) for name, tensor in tensors.items()}
+        views = {group: tensor.to(device, non_blocking=non_blocking) for group, tensor in self.views.items()}
+        if all(new is old for new, old in zip([*moved.values(), *views.values()],
+                                              [*tensors.values(), *self.views.values()], strict=True)):
+            return self
+        return replace(self, views=views, **moved)

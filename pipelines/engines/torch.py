@@ -1,0 +1,43 @@
+"""The specification as an engine: plain torch, sample by sample. For comparison, not for speed."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ...augment.draw import Params, draw, take
+from ...augment.recipe import Recipe, UnsupportedRecipe
+from ...augment.render import render
+
+
+class TorchEngine:
+    """Same methods as every engine. dtype: "float32" | "float16" | "bfloat16", half types as uint16 bits.
+
+    Raises UnsupportedRecipe at construction for what it cannot render.
+    """
+
+    name = "torch"
+
+    def __init__(self, recipe: Recipe, dtype: str = "float32") -> None:
+        self.recipe, self.dtype = recipe, getattr(torch, dtype)
+        # An op that has no torch form says so when it is used: better now than in the middle of an epoch.
+        first, size = np.zeros(1, np.int64), np.full((1, 2), 512)
+        try:
+            render([np.zeros((512, 512, 3), np.uint8)], recipe, draw(recipe, 0, 0, first, size, position=first, length=1))
+        except UnsupportedRecipe:
+            raise
+        except ValueError:  # it wants larger pictures, which is the data's matter
+            pass
+
+    def pack(self, params: Params) -> list[Params]:
+        """The parameters of each sample by itself."""
+        count = next((len(a) for ops in params.values() for arrays in ops.values() for a in arrays.values()), 0)
+        return [take(params, np.arange(i, i + 1)) for i in range(count)]
+
+    def render_into(self, image: np.ndarray, packed_row: Params, out: dict[str, np.ndarray], row: int) -> None:
+        with torch.inference_mode():
+            for group, views in render([image], self.recipe, packed_row).items():
+                pixels = views[:, 0].to(self.dtype)
+                if self.dtype != torch.float32:
+                    pixels = pixels.view(torch.int16)
+                out[group][:, row] = pixels.numpy().view(out[group].dtype)

@@ -1,0 +1,240 @@
+"""Loader: source, order, recipe and engine as one stream of batches, with a position that can be saved and restored."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import weakref
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..augment import presets
+from ..augment.draw import DRAW_VERSION, draw
+from ..augment.op import nearest
+from ..augment.recipe import Recipe
+from . import placement
+from .batch import Batch
+from .engines import check_names, engine
+from .feed import Feed, NotPicklable, SidecarFeed, ThreadFeed, pickled
+from .order import Order
+from .plan import Job
+from .producer import Made
+from .ring import Layout
+from .source import Source, open_source
+from .state import StreamState
+
+LOG = logging.getLogger("viewmill")
+LAST = ("drop", "short", "pad")
+SHUFFLE = ("auto", "full", "lanes", "none")
+WARNINGS = 10
+"""Bad samples named one by one; all are counted."""
+
+
+class Loader:
+    """Batches of views, endlessly reproducible.
+
+    source: tar shards (a path, brace pattern, glob, or a list of them), a folder, (images, labels) arrays, or a Source.
+    recipe: a preset's name or a Recipe. batch_size: samples per rank and step. seed: of order and draws. epochs: how many
+    one pass of a `for` loop covers; None: it never ends. rank, world_size: default torch.distributed's.
+
+    threads: that decode and render; default all cores this process may use, split among torchrun's local ranks. When the
+    network trains on the same cores, give each its part: threads=k here, torch.set_num_threads(cores - k) there. One
+    thread in a DataLoader worker. engine: "cpu", "torch", or "auto". device: where batches go; dtype: of the views.
+
+    last: what becomes of the samples that do not fill a last batch of all ranks: "drop" leaves them out of the epoch,
+    "short" makes the last batch smaller, "pad" fills it with the epoch's first samples, marked in batch.padding. A short
+    step may leave a rank without a sample: it then yields one batch less, so distributed training wants "drop" or "pad".
+    shuffle: "full", one permutation of the epoch; "lanes", for shards that are fetched whole (`lanes`, `window`: see
+    `order`); "none"; "auto" takes "full" for local data. prefetch: batches made ahead.
+    sidecar: render in a process of its own, which a busy trainer cannot slow down; otherwise in threads of this one.
+    max_bad: the fraction of samples that stand-ins may replace before the run stops.
+
+    One loader is one stream: a loop left by `break` goes on, in the next loop, with the batch after the last one handed
+    out. Raises ValueError, in one line, for what cannot work.
+    """
+
+    def __init__(self, source: Any, recipe: str | Recipe, batch_size: int, *, seed: int = 0, epochs: int | None = 1,
+                 rank: int | None = None, world_size: int | None = None, threads: int | None = None, engine: str = "auto",
+                 device: torch.device | str | None = None, dtype: str | torch.dtype = "float32", last: str = "drop",
+                 shuffle: str = "auto", lanes: int = 256, window: int = 16, prefetch: int = 2, sidecar: bool = True,
+                 max_bad: float = 0.01) -> None:
+        self._feed: Feed | None = None
+        self._closer: weakref.finalize | None = None
+        self.recipe = presets.recipe(recipe) if isinstance(recipe, str) else recipe
+        if not isinstance(self.recipe, Recipe):
+            raise ValueError(f"recipe needs a preset's name or a Recipe, got {type(recipe).__name__}")
+        if rank is None and world_size is None:
+            rank, world_size = placement.rank_and_world_size()
+        self.rank, self.world_size = 0 if rank is None else rank, 1 if world_size is None else world_size
+        self.batch_size, self.seed, self.epochs, self.prefetch = batch_size, seed, epochs, prefetch
+        self.threads, self.sidecar, self.max_bad = threads, sidecar, max_bad
+        self.engine, self.dtype, self.last, self.device = engine, str(dtype).removeprefix("torch."), last, device
+        self._check(shuffle)
+        self.source: Source = open_source(source)
+        if shuffle == "auto":
+            shuffle = "full" if self.source.local else "lanes"
+        self._order = Order(self.source.shard_sizes, seed, lanes=lanes, window=window, shuffle=shuffle)
+        self._state = self._first_state(shuffle, lanes, window)
+        self._counters: dict[str, float] = {"delivered": 0, "samples": 0, "wait_seconds": 0.0, "total_seconds": 0.0}
+        self._substituted: Counter[str] = Counter()
+        self._began: float | None = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        """From the state to the end of the current pass over `epochs` epochs."""
+        return Pass(self, None if self.epochs is None else (self._state.epoch // self.epochs + 1) * self.epochs)
+
+    def __len__(self) -> int:
+        """Batches of one whole pass on this rank."""
+        if self.epochs is None:
+            raise TypeError("a loader with epochs=None has no length: it never ends")
+        full, rest = divmod(self._state.length, self.batch_size * self.world_size)
+        return self.epochs * (full + (rest > 0 if self.last == "pad" else rest > self.rank))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the stream stands after the last batch that was handed out: JSON, the same on every rank, under 1 KB."""
+        return self._state.to_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the state was saved, also with other ranks, batch size, threads or engine.
+
+        The state's epoch length stays: where it does not fit the new global batch, each epoch ends with a short step.
+        Raises ValueError for the state of another stream (data, seed, order, recipe, version of the draws).
+        """
+        restored = StreamState.from_dict(state)
+        restored.check(self._state)
+        if restored.length <= self.rank:
+            raise ValueError(f"an epoch of this state has {restored.length} samples, none for rank {self.rank}: use fewer ranks")
+        self.close()
+        self._state = restored
+
+    def next_batch(self, end_epoch: int | None = None) -> Batch | None:
+        """The batch at the state, which moves on; None where epoch end_epoch begins."""
+        state = self._state
+        if state.delivered + self.rank >= state.length and self.last != "pad":  # the other ranks have a short step, this one nothing
+            self._state = state = replace(state, epoch=state.epoch + 1, delivered=0)
+        if end_epoch is not None and state.epoch >= end_epoch:
+            return None
+        began = time.perf_counter()
+        try:
+            made, views = self._feeding().next()
+        except BaseException as error:
+            if not isinstance(error, KeyboardInterrupt):
+                self.close()
+            raise
+        self._count(made, began)
+        over = made.delivered >= state.length
+        self._state = replace(state, epoch=made.epoch + over, delivered=0 if over else made.delivered)
+        batch = Batch(views, made.params, torch.from_numpy(made.label), made.key, torch.from_numpy(made.index),
+                      torch.from_numpy(made.position), torch.from_numpy(made.substitute), made.epoch,
+                      torch.from_numpy(made.padding))
+        return batch if self.device is None else batch.to(self.device)
+
+    def stats(self) -> dict[str, Any]:
+        """Counters since construction: delivered (batches), samples, substituted (samples by reason), wait_seconds (spent
+        waiting for batches) and total_seconds (from the first request to the latest batch)."""
+        return {**self._counters, "substituted": dict(self._substituted)}
+
+    def close(self) -> None:
+        """End the sidecar or the threads. Batches stay valid, and a later loop goes on from the state."""
+        if self._closer is not None:
+            self._closer()
+        self._feed = self._closer = None
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_feed": None, "_closer": None}
+
+    def _feeding(self) -> Feed:
+        if self._feed is not None and self._feed.pid != os.getpid():  # a fork: the sidecar and its batches are the parent's
+            self.close()
+        if self._feed is None:
+            self._feed = self._start()
+            self._closer = weakref.finalize(self, self._feed.close)
+        return self._feed
+
+    def _start(self) -> Feed:
+        worker = placement.is_worker()
+        threads = 1 if worker else placement.cores() if self.threads is None else self.threads
+        state = self._state
+        job = Job(self.source, self._order, self.recipe, self.engine, self.dtype, self.seed, self.batch_size, self.rank,
+                  self.world_size, state.length, self.last, state.epoch, state.delivered, threads, self.max_bad)
+        layout = Layout(tuple(self.recipe.groups.items()), self.batch_size, self.dtype)
+        if self.sidecar and not worker:
+            try:
+                return SidecarFeed(pickled(job), layout, self.prefetch)
+            except NotPicklable as reason:
+                LOG.warning("rendering in threads of the trainer, not in a sidecar process: %s", reason)
+                self.sidecar = False
+        return ThreadFeed(job, layout, self.prefetch)
+
+    def _count(self, made: Made, began: float) -> None:
+        now, counters = time.perf_counter(), self._counters
+        self._began = began if self._began is None else self._began
+        counters["delivered"] += 1
+        counters["samples"] += len(made.index)
+        counters["wait_seconds"] += now - began
+        counters["total_seconds"] = now - self._began
+        for bad in made.bad:
+            named = sum(self._substituted.values())
+            self._substituted[bad.reason] += 1
+            if named < WARNINGS:
+                more = "; further ones are only counted" if named == WARNINGS - 1 else ""
+                LOG.warning("%s: %s; a stand-in takes its place%s", bad.where, bad.reason, more)
+
+    def _check(self, shuffle: str) -> None:
+        whole = {"batch_size": self.batch_size, "prefetch": self.prefetch, "world_size": self.world_size}
+        optional = {"epochs": self.epochs, "threads": self.threads}
+        for name, value in {**whole, **{k: v for k, v in optional.items() if v is not None}}.items():
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} needs a whole number >= 1, got {value!r}")
+        if not 0 <= self.rank < self.world_size:
+            raise ValueError(f"rank needs 0 <= rank < world_size={self.world_size}, got {self.rank}")
+        for name, value, known in (("last", self.last, LAST), ("shuffle", shuffle, SHUFFLE)):
+            if value not in known:
+                raise ValueError(f"{name} needs one of {', '.join(known)}, got {value!r}; {nearest(str(value), list(known))}")
+        if not 0 <= self.max_bad <= 1:
+            raise ValueError(f"max_bad needs a fraction between 0 and 1, got {self.max_bad}")
+        check_names(self.engine, self.dtype)
+        # A recipe that cannot be drawn or rendered says so now, and not after a model has been built.
+        one = np.zeros(1, np.int64)
+        draw(self.recipe, self.seed, 0, one, np.full((1, 2), 4096), position=one, length=1)
+        engine(self.engine, self.recipe, self.dtype)
+
+    def _first_state(self, shuffle: str, lanes: int, window: int) -> StreamState:
+        count, step = len(self.source), self.batch_size * self.world_size
+        if self.last == "drop" and count < step:
+            each = f"{self.world_size} ranks x {self.batch_size}" if self.world_size > 1 else str(self.batch_size)
+            raise ValueError(f"a batch of {each} samples is larger than the data, which have {count}: "
+                             "use a smaller batch_size, or last='short'")
+        if count < self.world_size:
+            raise ValueError(f"{count} samples cannot be split among {self.world_size} ranks: use fewer ranks")
+        length = count // step * step if self.last == "drop" else count
+        return StreamState(epoch=0, delivered=0, length=length, seed=self.seed, shuffle=shuffle, lanes=lanes, window=window,
+                           recipe=self.recipe.fingerprint, draw_version=DRAW_VERSION, fingerprint=self.source.fingerprint)
+
+
+class Pass:
+    """One loop over a loader. An object, not a generator: a generator would hold on to the last batch, and its slot."""
+
+    def __init__(self, loader: Loader, end_epoch: int | None) -> None:
+        self._loader, self._end_epoch = loader, end_epoch
+
+    def __iter__(self) -> Pass:
+        return self
+
+    def __next__(self) -> Batch:
+        batch = self._loader.next_batch(self._end_epoch)
+        if batch is None:
+            raise StopIteration
+        return batch

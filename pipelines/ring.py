@@ -1,0 +1,154 @@
+"""A ring of batches in memory: filled by a producer, seen by the trainer as tensors without a copy.
+
+A slot holds one batch. It goes back to the producer when the last tensor that looks into it dies, so nothing that the
+trainer keeps is ever overwritten; where the trainer keeps everything, the ring grows.
+"""
+
+from __future__ import annotations
+
+import itertools
+import mmap
+import os
+import weakref
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from ..augment.recipe import GroupShape
+from .memory import available_bytes, shared_memory
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ALIGNMENT = 64
+"""Bytes: a cache line, and the widest vector register."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each group of a batch of `rows` samples lies in a slot. dtype: as the engines name them."""
+
+    groups: tuple[tuple[str, GroupShape], ...]
+    rows: int
+    dtype: str = "float32"
+
+    @cached_property
+    def offsets(self) -> tuple[int, ...]:
+        """Byte offset of each group, then the slot's size."""
+        ends = [0]
+        for _, shape in self.groups:
+            size = shape.count * self.rows * shape.channels * shape.height * shape.width * self.numpy_dtype.itemsize
+            ends.append(-(-(ends[-1] + size) // ALIGNMENT) * ALIGNMENT)
+        return tuple(ends)
+
+    @property
+    def slot_bytes(self) -> int:
+        return self.offsets[-1]
+
+    @property
+    def numpy_dtype(self) -> np.dtype:
+        """Half types are uint16 bits here: NumPy has no bfloat16."""
+        return np.dtype(np.float32 if self.dtype == "float32" else np.uint16)
+
+    def arrays(self, memory: mmap.mmap, rows: int | None = None) -> dict[str, np.ndarray]:
+        """{group: (V, rows, C, H, W)} over a slot's memory; fewer rows than the slot has for a short batch."""
+        rows = self.rows if rows is None else rows
+        found = {}
+        for (name, shape), offset in zip(self.groups, self.offsets, strict=False):
+            full = (shape.count, rows, shape.channels, shape.height, shape.width)
+            found[name] = np.frombuffer(memory, self.numpy_dtype, int(np.prod(full)), offset).reshape(full)
+        return found
+
+
+class Borrower(Protocol):
+    """Who fills the slots: told of each new one, of each that is free again, and of each that is gone."""
+
+    def add(self, number: int, memory: mmap.mmap, fd: int | None) -> None:
+        """A new, free slot. fd: of its shared memory, only open during this call; None where memory is this process's."""
+
+    def give(self, number: int) -> None:
+        """The slot is free again. Called from any thread, also in the middle of garbage collection: must take no lock."""
+
+    def drop(self, number: int) -> None:
+        """The slot will not be given again. As `give`."""
+
+
+class Ring:
+    """The trainer's side: owns the slots, lends them as tensors, hands free ones to the borrower.
+
+    prefetch: batches made ahead; one more is in the trainer's hands. shared: for another process.
+    Raises ValueError where that does not fit into the memory that is left.
+    """
+
+    def __init__(self, layout: Layout, prefetch: int, borrower: Borrower, *, shared: bool) -> None:
+        self.layout, self.prefetch, self.borrower, self.shared = layout, prefetch, borrower, shared
+        self._memory: dict[int, mmap.mmap] = {}
+        self._held: set[int] = set()
+        self._numbers = itertools.count()
+        self._pid = os.getpid()
+        need, left = layout.slot_bytes * (prefetch + 1), available_bytes()
+        if need > left:
+            raise ValueError(f"{prefetch + 1} batches of {layout.rows} samples need {_size(need)} of memory, more than the "
+                             f"{_size(left)} available: use a smaller batch_size, prefetch or view size")
+        for _ in range(prefetch + 1):
+            self._grow()
+
+    def __len__(self) -> int:
+        """Slots in all, held or not."""
+        return len(self._memory)
+
+    @property
+    def held(self) -> int:
+        """Slots that tensors of the trainer still look into."""
+        return len(self._held)
+
+    def lend(self, number: int, rows: int) -> dict[str, Tensor]:
+        """The first rows samples of a filled slot as tensors (V, rows, C, H, W), which own it from now on."""
+        from .engines import as_tensor
+
+        self._held.add(number)
+        arrays = self.layout.arrays(self._memory[number], rows)
+        died, count = itertools.count(1), len(arrays)
+        for array in arrays.values():
+            weakref.finalize(array, self._array_died, number, died, count).atexit = False
+        if len(self._held) == len(self._memory):  # the trainer keeps them all: nothing could ever come next
+            if self.layout.slot_bytes > available_bytes():
+                raise RuntimeError(f"the trainer holds {len(self._held)} batches of {_size(self.layout.slot_bytes)} and there is no "
+                                   "memory for another: let go of tensors of earlier batches, or clone the part you keep")
+            self._grow()
+        return {group: as_tensor(array, self.layout.dtype) for group, array in arrays.items()}
+
+    def close(self) -> None:
+        """Forget the slots. Tensors already lent stay valid: they own their memory."""
+        self._pid = -1
+        self._memory.clear()
+
+    def _grow(self) -> None:
+        number = next(self._numbers)
+        if self.shared:
+            fd = shared_memory(self.layout.slot_bytes, "viewmill-batch")
+            try:
+                self._memory[number] = memory = mmap.mmap(fd, self.layout.slot_bytes)
+                self.borrower.add(number, memory, fd)
+            finally:
+                os.close(fd)
+        else:
+            self._memory[number] = memory = mmap.mmap(-1, self.layout.slot_bytes)
+            self.borrower.add(number, memory, None)
+
+    def _array_died(self, number: int, died: itertools.count[int], count: int) -> None:
+        """Runs in whatever thread dropped the last reference; next() of a counter is atomic, so one call sees the last."""
+        if next(died) < count or os.getpid() != self._pid:  # closed, or a fork's copy of tensors that are not its own
+            return
+        self._held.discard(number)
+        if len(self._memory) - len(self._held) > self.prefetch + 1:
+            del self._memory[number]
+            self.borrower.drop(number)
+        else:
+            self.borrower.give(number)
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**28 else f"{count / 2**20:.1f} MiB"
