@@ -7,13 +7,22 @@ import random
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import nn
 
 FORMAT = 1
 _NAME = re.compile(r"step-(\d{8,})\.pt")
+
+
+class Stateful(Protocol):
+    """What a checkpoint asks of the loader."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 def save(folder: Path, state: Mapping[str, Any], keep: int) -> Path:
@@ -59,7 +68,8 @@ def load(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(f"{path} is not a whole checkpoint of viewmill ({type(error).__name__}); give another, or remove it") from error
+        reason = type(error).__name__
+        raise ValueError(f"{path} is not a whole checkpoint of viewmill ({reason}); give another, or remove it") from error
     if not isinstance(state, dict) or "method" not in state or "step" not in state:
         raise ValueError(f"{path} is not a checkpoint of viewmill: it has no method and step")
     if state.get("format") != FORMAT:
@@ -76,7 +86,8 @@ def find(out: Path, resume: str) -> tuple[Path, dict[str, Any]] | None:
     found = written(folder)
     if resume == "never":
         if found:
-            raise ValueError(f"resume=never, but {out} holds a run ({found[-1].name}); choose another out=, or remove that folder")
+            raise ValueError(f"resume=never, but {out} holds a run ({found[-1].name}); "
+                             "choose another out=, or remove that folder")
         return None
     if resume != "auto":
         path = Path(resume)
@@ -92,11 +103,13 @@ def find(out: Path, resume: str) -> tuple[Path, dict[str, Any]] | None:
     return None
 
 
-def refuse_unlike(path: Path, state: Mapping[str, Any], run: Mapping[str, Any], draw_version: int, recipe: Mapping[str, Any]) -> None:
+def refuse_unlike(path: Path, state: Mapping[str, Any], run: Mapping[str, Any], draw_version: int,
+                  recipe: Mapping[str, Any]) -> None:
     """Raise ValueError, one line, where a checkpoint belongs to another run: another method, network, recipe, seed, batch
     size or optimizer, or draws of another version. Epochs, rates, kNN and the like may change on the way."""
     if state["method"] != run["method"]:
-        raise ValueError(f"{path} is a checkpoint of {state['method']}, this run is {run['method']}; choose another out= or resume=")
+        raise ValueError(f"{path} is a checkpoint of {state['method']}, this run is {run['method']}; "
+                         "choose another out= or resume=")
     old = state["config"]
     for name in ("seed", "batch_size", "model", "optimizer.name"):
         for key, before, now in _differences(name, _at(old, name), _at(run, name)):
@@ -107,6 +120,32 @@ def refuse_unlike(path: Path, state: Mapping[str, Any], run: Mapping[str, Any], 
     if state["draw_version"] != draw_version:
         raise ValueError(f"{path} drew its views by version {state['draw_version']}, this program draws by {draw_version}; "
                          "install the version of viewmill that made it, or choose another out=")
+
+
+def snapshot(method: nn.Module, optimizer: torch.optim.Optimizer, loader: Stateful,
+             random_states: list[Any]) -> dict[str, Any]:
+    """What moves while a run goes, to be saved with the facts of the run. random_states: one of each rank."""
+    return {"model": method.state_dict(), "optimizer": optimizer.state_dict(), "loader": loader.state_dict(),
+            "random": random_states}
+
+
+def restore(state: Mapping[str, Any], method: nn.Module, optimizer: torch.optim.Optimizer, loader: Stateful,
+            rank: int) -> tuple[int, int]:
+    """Put a checkpoint's state into fresh objects of the same configuration; (its step, the step of its last kNN).
+
+    A rank that the checkpoint does not know, after a change of world size, keeps the random state it began with.
+    """
+    try:
+        method.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+    except (RuntimeError, KeyError) as error:
+        first = str(error).strip().splitlines()[-1].strip()
+        raise ValueError(f"the checkpoint of step {state['step']}, by viewmill {state['viewmill']}, does not fit this network: "
+                         f"{first}; choose another out=") from error
+    loader.load_state_dict(state["loader"])
+    if rank < len(state["random"]):
+        set_random_state(state["random"][rank])
+    return state["step"], state["knn_step"]
 
 
 def random_state() -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The whole of a run as one tree of frozen data. Numbers that a paper published are not here: METHODS carries them."""
 
+# ruff: noqa: RUF009 (key() gives a dataclass field)
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, field, fields
@@ -9,6 +10,22 @@ from typing import Any, Literal
 def key(meaning: str, default: Any = MISSING) -> Any:
     """A field whose meaning `--help` prints. Without a default, the method's published value is the default."""
     return field(metadata={"meaning": meaning}) if default is MISSING else field(default=default, metadata={"meaning": meaning})
+
+
+def _is_data(data: Any) -> bool:
+    if isinstance(data, list | tuple):
+        return len(data) > 0 and all(isinstance(entry, str) and entry for entry in data)
+    return isinstance(data, str) and data != ""
+
+
+def _above(name: str, value: float, bound: float = 0) -> None:
+    if not value > bound:
+        raise ValueError(f"{name} needs a number above {bound}, got {value}")
+
+
+def _at_least(name: str, value: float, bound: float = 0) -> None:
+    if not value >= bound:
+        raise ValueError(f"{name} needs a number of at least {bound}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -97,7 +114,7 @@ class RunConfig:
     model: Any = key("the method's own fields, see below")
     optimizer: OptimizerConfig = key("")
     schedule: ScheduleConfig = key("")
-    clip_grad: float | None = key("bound of the joint norm of all gradients; null: none")
+    clip_grad: float | None = key("bound of the joint norm of all gradients; null: none", None)
     seed: int = key("of the order, the draws, the first weights", 0)
     steps: int | None = key("end after so many steps, even within an epoch; null: after the epochs", None)
     precision: Literal["auto", "fp32", "bf16"] = key("auto: bf16 autocast on CUDA, fp32 elsewhere", "auto")
@@ -134,7 +151,8 @@ def describe(config: type) -> list[tuple[str, str, str]]:
         default = f.default if f.default is not MISSING else None
         part = default if f.name in ("loader", "knn", "checkpoint") else _PARTS.get(f.name)
         if part is not None:
-            rows += [(f"{f.name}.{name}", value, meaning) for name, value, meaning in describe(part if isinstance(part, type) else type(part))]
+            below = describe(part if isinstance(part, type) else type(part))
+            rows += [(f"{f.name}.{name}", value, meaning) for name, value, meaning in below]
         else:
             rows.append((f.name, "" if f.default is MISSING else _shown(f.default), f.metadata.get("meaning", "")))
     return rows
@@ -147,19 +165,3 @@ def _shown(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(list(value)) if isinstance(value, tuple) else str(value)
-
-
-def _is_data(data: Any) -> bool:
-    if isinstance(data, list | tuple):
-        return len(data) > 0 and all(isinstance(entry, str) and entry for entry in data)
-    return isinstance(data, str) and data != ""
-
-
-def _above(name: str, value: float, bound: float = 0) -> None:
-    if not value > bound:
-        raise ValueError(f"{name} needs a number above {bound}, got {value}")
-
-
-def _at_least(name: str, value: float, bound: float = 0) -> None:
-    if not value >= bound:
-        raise ValueError(f"{name} needs a number of at least {bound}, got {value}")

@@ -1,8 +1,7 @@
-"""From published numbers to an optimizer: what decays, the peak rate of a batch size, clipping."""
+"""From published numbers to an optimizer: what decays, its rate, clipping."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,24 +11,11 @@ from torch import Tensor, nn
 from .config import OptimizerConfig
 
 
-def peak_rate(config: OptimizerConfig, batch_size: int) -> float:
-    """The rate that the warm-up reaches. batch_size: global, images a step.
-
-    scaling "linear": lr * batch_size / 256 (arXiv:1706.02677); "sqrt": lr * sqrt(batch_size), SimCLR's second rule
-    (arXiv:2002.05709, appendix B.1), not divided by sqrt(256); "none": lr.
-    """
-    if config.scaling == "linear":
-        return config.lr * batch_size / 256
-    if config.scaling == "sqrt":
-        return config.lr * math.sqrt(batch_size)
-    return config.lr
-
-
 def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
     """Trainable parameters in two groups, those that decay and those that do not; a group without members is left out.
 
-    exclude "norm-and-bias": whatever has one axis or none (biases, norm gains) does not decay. timm's LARS and LAMB adapt
-    no parameter without decay either, which is what the papers ask. exclude "none": everything decays.
+    exclude "norm-and-bias": whatever has one axis or none (biases, norm gains) does not decay, and LARS and LAMB do not
+    adapt its rate, as the papers ask. exclude "none": everything decays and is adapted.
     """
     decays: list[Tensor] = []
     spared: list[Tensor] = []
@@ -37,15 +23,19 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str
         if parameter.requires_grad:
             alone = config.exclude == "norm-and-bias" and (parameter.ndim <= 1 or name.endswith(".bias"))
             (spared if alone else decays).append(parameter)
-    groups = [{"params": decays, "weight_decay": config.weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [{"params": decays, "weight_decay": config.weight_decay},
+                                    {"params": spared, "weight_decay": 0.0}]
+    if config.name in ("lars", "lamb"):
+        # Without this, timm would take a weight_decay of 0 as a wish for no adaptation either: plain SGD, silently.
+        groups[0]["always_adapt"] = True
     return [group for group in groups if group["params"]]
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
     """One of timm's optimizers over parameter_groups. Its rate is 0 until `set_rate` is told one.
 
-    LARS: the rate multiplies after the momentum, as in BYOL's and MoCo v3's code; SimCLR's own keeps it inside the
-    buffer, which differs only while the rate moves.
+    LARS is timm's: trust ratio 0.001 |w| / (|g| + decay |w|), as Apex has it, where the papers' codes divide by
+    |g + decay w|; the rate multiplies after the momentum, where SimCLR's own code keeps it inside the buffer.
     """
     from timm.optim import create_optimizer_v2
 

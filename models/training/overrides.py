@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -112,7 +113,9 @@ def _assign(tree: DictConfig, key: str, text: str) -> None:
     known = _keys(tree)
     if key not in known:
         below = [k for k in known if k.startswith(f"{key}.")]
-        raise ValueError(f"{key} has keys of its own: {', '.join(below)}" if below else f"unknown key {key!r}; {nearest(key, known)}")
+        if below:
+            raise ValueError(f"{key} has keys of its own: {', '.join(below)}")
+        raise ValueError(f"unknown key {key!r}; {nearest(key, known)}")
     if key == "method":
         raise ValueError("the method is the first word, not a key: viewmill train METHOD data=...")
     value = text if key in PATHS and not text.startswith("[") else _value(text)
@@ -131,10 +134,21 @@ def _wanted(tree: DictConfig, key: str) -> str:
     for part in path:
         parent = parent._get_node(part)  # type: ignore[assignment]
     kind = OmegaConf.get_type(parent)
-    hint = get_type_hints(kind).get(name) if is_dataclass(kind) else None
-    text = hint.__name__ if isinstance(hint, type) and not getattr(hint, "__args__", None) else str(hint)
-    words = {"int": "a whole number (int)", "float": "a number (float)", "bool": "true or false (bool)", "str": "text (str)"}
-    return words.get(text, text.replace("typing.Literal", "one of ").replace("typing.", "").replace("NoneType", "null"))
+    return _named(get_type_hints(kind).get(name, Any) if is_dataclass(kind) else Any)
+
+
+def _named(hint: Any) -> str:
+    words = {int: "a whole number (int)", float: "a number (float)", bool: "true or false (bool)", str: "text (str)",
+             type(None): "null"}
+    if hint in words:
+        return words[hint]
+    if get_origin(hint) is Literal:
+        return f"one of {list(get_args(hint))}"
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(_named(part) for part in get_args(hint))
+    if get_origin(hint) is tuple:
+        return f"a list like [{', '.join(part.__name__ for part in get_args(hint) if part is not Ellipsis)}]"
+    return str(hint)
 
 
 def _keys(tree: DictConfig, prefix: str = "") -> list[str]:

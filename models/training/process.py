@@ -31,7 +31,7 @@ class Stop:
     """Set by a signal; the loop looks at it between two steps."""
 
     signal: int = 0
-    _old: dict[int, Any] = field(default_factory=dict)
+    before: dict[int, Any] = field(default_factory=dict)
 
 
 def start(device: str) -> World:
@@ -60,7 +60,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def split_cores(available: int, ranks: int, on_cuda: bool, torch_threads: int | None, render_threads: int | None) -> tuple[int, int]:
+def split_cores(available: int, ranks: int, on_cuda: bool, torch_threads: int | None,
+                render_threads: int | None) -> tuple[int, int]:
     """(threads of torch, threads of rendering) of each rank; a number that is given stands.
 
     A rank has available / ranks cores, at least one. On CUDA rendering takes them all. On the CPU rendering takes a
@@ -89,17 +90,17 @@ def stop_signals() -> Iterator[Stop]:
 
     def note(number: int, frame: Any) -> None:
         stop.signal = number
-        signal.signal(number, stop._old[number])
+        signal.signal(number, stop.before[number])
 
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
-            stop._old[number] = signal.signal(number, note)
+            stop.before[number] = signal.signal(number, note)
     except ValueError:  # not the main thread: signals are its business
         pass
     try:
         yield stop
     finally:
-        for number, old in stop._old.items():
+        for number, old in stop.before.items():
             signal.signal(number, old)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+
+from .config import OptimizerConfig, RunConfig
 
 
 def learning_rate(step: int, *, total: int, warmup: int, peak: float, final: float = 0.0) -> float:
@@ -18,3 +21,59 @@ def learning_rate(step: int, *, total: int, warmup: int, peak: float, final: flo
         return peak * step / warmup
     way = min((step - warmup) / (total - warmup), 1.0)
     return final + 0.5 * (peak - final) * (1 + math.cos(math.pi * way))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many steps a run has, and the rate of each. Made from the numbers of the whole run, so a resumed run has the same."""
+
+    steps_per_epoch: int
+    total: int
+    warmup: int
+    peak: float
+    final: float
+
+    def rate(self, step: int) -> float:
+        return learning_rate(step, total=self.total, warmup=self.warmup, peak=self.peak, final=self.final)
+
+    def epoch(self, step: int) -> float:
+        """Epochs done after `step` steps, with the fraction of the one under way."""
+        return step / self.steps_per_epoch
+
+    def crosses(self, step: int, epochs: float) -> bool:
+        """Whether step number `step` is the one that completes a multiple of `epochs` epochs; never for epochs = 0."""
+        every = epochs * self.steps_per_epoch
+        return every > 0 and math.floor(step / every) > math.floor((step - 1) / every)
+
+
+def plan(config: RunConfig, images: int) -> Plan:
+    """The plan of a run over `images` images. Raises ValueError if they do not fill one batch.
+
+    What is left of an epoch after its last full batch is dropped, as every published recipe does. A warm-up as long as a
+    run that `steps` cuts short is cut with it.
+    """
+    steps_per_epoch = images // config.batch_size
+    if steps_per_epoch == 0:
+        raise ValueError(f"batch_size={config.batch_size} needs at least as many images, data={config.data} has {images}; "
+                         f"use batch_size={_power_of_two(images)} or less")
+    total = config.epochs * steps_per_epoch
+    total = total if config.steps is None else min(total, config.steps)
+    warmup = min(round(config.schedule.warmup_epochs * steps_per_epoch), total - 1)
+    return Plan(steps_per_epoch, total, warmup, peak_rate(config.optimizer, config.batch_size), config.schedule.final_lr)
+
+
+def peak_rate(config: OptimizerConfig, batch_size: int) -> float:
+    """The rate that the warm-up reaches. batch_size: global, images a step.
+
+    scaling "linear": lr * batch_size / 256 (arXiv:1706.02677); "sqrt": lr * sqrt(batch_size), SimCLR's second rule
+    (arXiv:2002.05709, appendix B.1), not divided by sqrt(256); "none": lr.
+    """
+    if config.scaling == "linear":
+        return config.lr * batch_size / 256
+    if config.scaling == "sqrt":
+        return config.lr * math.sqrt(batch_size)
+    return config.lr
+
+
+def _power_of_two(bound: int) -> int:
+    return 1 << max(bound.bit_length() - 1, 0) if bound else 1

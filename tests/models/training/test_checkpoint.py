@@ -1,0 +1,124 @@
+"""A checkpoint is whole or absent, comes back to the bit, and is refused by a run it does not fit."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from viewmill.models.training import checkpoint
+
+RUN = {"method": "simclr", "seed": 1, "batch_size": 64, "model": {"backbone": "resnet18", "dim": 128},
+       "optimizer": {"name": "lars", "lr": 0.3}, "epochs": 5}
+RECIPE = {"name": "simclr", "views": []}
+
+
+def state(step: int, **changes: Any) -> dict[str, Any]:
+    return {"method": "simclr", "step": step, "config": RUN, "recipe": RECIPE, "draw_version": 1,
+            "model": {"w": torch.arange(3.0)}, "random": [checkpoint.random_state()], **changes}
+
+
+def test_saved_state_loads_with_weights_only_and_the_pointer_names_it(tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path, state(7), keep=2)
+    assert path.name == "step-00000007.pt" and (tmp_path / "last").read_text().strip() == path.name
+    raw = torch.load(path, weights_only=True)
+    assert raw["step"] == 7 and torch.equal(raw["model"]["w"], torch.tensor([0.0, 1.0, 2.0]))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["last", "step-00000007.pt"]  # nothing temporary left
+
+
+def test_only_the_newest_are_kept(tmp_path: Path) -> None:
+    for step in (1, 2, 3, 4):
+        checkpoint.save(tmp_path, state(step), keep=2)
+    assert [p.name for p in checkpoint.written(tmp_path)] == ["step-00000003.pt", "step-00000004.pt"]
+
+
+def test_a_write_that_fails_leaves_the_old_checkpoint_and_no_rubbish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint.save(tmp_path, state(1), keep=1)
+
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.save(tmp_path, state(2), keep=1)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["last", "step-00000001.pt"]
+
+
+def test_auto_takes_the_newest_whole_checkpoint(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    assert checkpoint.find(tmp_path, "auto") is None
+    checkpoint.save(folder, state(1), keep=5)
+    newest = checkpoint.save(folder, state(2), keep=5)
+    newest.write_bytes(newest.read_bytes()[:200])
+    found = checkpoint.find(tmp_path, "auto")
+    assert found is not None and found[1]["step"] == 1
+
+
+def test_never_refuses_a_folder_that_holds_a_run(tmp_path: Path) -> None:
+    assert checkpoint.find(tmp_path, "never") is None
+    checkpoint.save(tmp_path / "checkpoints", state(3), keep=2)
+    with pytest.raises(ValueError, match=r"holds a run \(step-00000003.pt\); choose another out="):
+        checkpoint.find(tmp_path, "never")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint at all"])
+def test_what_is_no_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "other.pt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"other\.pt is not a whole checkpoint"):
+        checkpoint.find(tmp_path, str(path))
+    with pytest.raises(ValueError, match="there is no checkpoint"):
+        checkpoint.find(tmp_path, str(tmp_path / "absent.pt"))
+
+
+def test_a_file_that_would_run_code_is_not_unpickled(tmp_path: Path) -> None:
+    path = tmp_path / "evil.pt"
+    torch.save({"method": "simclr", "step": 1, "x": Path("harmless, but not plain data")}, path)
+    with pytest.raises(ValueError, match="not a whole checkpoint"):
+        checkpoint.load(path)
+
+
+def test_another_format_names_both(tmp_path: Path) -> None:
+    path = tmp_path / "future.pt"
+    torch.save({**state(1), "format": 99}, path)
+    with pytest.raises(ValueError, match="format 99, this version reads 1"):
+        checkpoint.load(path)
+
+
+@pytest.mark.parametrize(("run", "recipe", "draws", "message"), [
+    ({"method": "mae"}, {}, 1, "checkpoint of simclr, this run is mae"),
+    ({"seed": 2}, {}, 1, "seed=1, this run has seed=2"),
+    ({"batch_size": 32}, {}, 1, "batch_size=64, this run has batch_size=32"),
+    ({"model": {"backbone": "resnet50", "dim": 128}}, {}, 1, "model.backbone=resnet18, this run has model.backbone=resnet50"),
+    ({"optimizer": {"name": "adamw", "lr": 0.3}}, {}, 1, "optimizer.name=lars, this run has optimizer.name=adamw"),
+    ({}, {"block": 3}, 1, "another recipe"),
+    ({}, {}, 2, "version 1, this program draws by 2"),
+])
+def test_a_checkpoint_of_another_run_is_refused_in_one_line(run: dict, recipe: dict, draws: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        checkpoint.refuse_unlike(Path("step-1.pt"), state(1), {**RUN, **run}, draws, {**RECIPE, **recipe})
+    assert "\n" not in str(caught.value)
+
+
+def test_epochs_and_rates_may_change_on_the_way() -> None:
+    longer = {**RUN, "epochs": 50, "optimizer": {"name": "lars", "lr": 0.1}}
+    checkpoint.refuse_unlike(Path("step-1.pt"), state(1), longer, 1, RECIPE)
+
+
+def test_every_generator_comes_back(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    np.random.seed(4)
+    random.seed(5)
+    np.random.standard_normal(1)  # leaves a cached second value
+    path = checkpoint.save(tmp_path, state(1), keep=1)
+
+    def drawn() -> tuple[list[float], list[float], list[float]]:
+        return torch.rand(3).tolist(), np.random.standard_normal(3).tolist(), [random.random() for _ in range(3)]
+
+    first = drawn()
+    drawn()
+    checkpoint.set_random_state(checkpoint.load(path)["random"][0])
+    assert drawn() == first

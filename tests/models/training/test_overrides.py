@@ -1,0 +1,134 @@
+"""key=value: published numbers, then the user's; whatever does not fit is one line that names the way out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from viewmill.augment import presets
+from viewmill.models.training.config import RunConfig, describe
+from viewmill.models.training.overrides import plain, resolve, with_assignment
+
+
+@dataclass(frozen=True)
+class Network:
+    backbone: str = "resnet18"
+    widths: tuple[int, ...] = (64, 32)
+    temperature: float = 0.5
+
+
+PUBLISHED: dict[str, Any] = {
+    "epochs": 100, "batch_size": 4096, "recipe": "simclr_pil",
+    "optimizer": {"name": "lars", "lr": 0.3, "scaling": "linear", "weight_decay": 1e-6},
+    "schedule": {"warmup_epochs": 10},
+}
+
+
+def config(*words: str) -> RunConfig:
+    return resolve("simclr", ["data=train.tar", *words], PUBLISHED, Network())[0]
+
+
+def error(*words: str) -> str:
+    with pytest.raises(ValueError) as caught:
+        resolve("simclr", ["data=train.tar", *words], PUBLISHED, Network())
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_published_values_stand_where_nothing_is_said() -> None:
+    run = config()
+    assert (run.epochs, run.batch_size, run.recipe, run.clip_grad) == (100, 4096, "simclr_pil", None)
+    assert (run.optimizer.name, run.optimizer.lr, run.schedule.warmup_epochs) == ("lars", 0.3, 10)
+    assert run.model == Network() and run.out == "runs/simclr"
+
+
+def test_values_reach_every_level_and_keep_their_types() -> None:
+    run = config("batch_size=64", "optimizer.lr=1e-3", "model.backbone=vit_tiny", "model.widths=[8,4]", "knn.test_data=*.tar",
+                 "loader.threads=2", "clip_grad=1", "channels_last=true", "loader.threads=3", "optimizer.betas=[0.9, 0.95]")
+    assert (run.batch_size, run.optimizer.lr, run.loader.threads, run.clip_grad) == (64, 0.001, 3, 1.0)
+    assert run.model == Network("vit_tiny", (8, 4)) and run.knn.test_data == "*.tar" and run.channels_last is True
+    assert run.optimizer.betas == (0.9, 0.95) and isinstance(run.clip_grad, float)
+
+
+@pytest.mark.parametrize("pattern", ["train-{0000..0009}.tar", "*.tar", "a=b.tar", "1234", "@x", "a: b", "null.tar"])
+def test_a_pattern_stays_the_text_it_is(pattern: str) -> None:
+    assert resolve("simclr", [f"data={pattern}"], PUBLISHED, Network())[0].data == pattern
+
+
+def test_several_patterns_are_a_list() -> None:
+    assert resolve("simclr", ["data=[a.tar, b.tar]"], PUBLISHED, Network())[0].data == ["a.tar", "b.tar"]
+
+
+def test_an_unknown_key_names_the_nearest() -> None:
+    assert error("optimizer.lrr=1") == "unknown key 'optimizer.lrr'; did you mean 'optimizer.lr'?"
+    assert error("bach_size=1") == "unknown key 'bach_size'; did you mean 'batch_size'?"
+    assert error("model.temprature=1") == "unknown key 'model.temprature'; did you mean 'model.temperature'?"
+
+
+@pytest.mark.parametrize(("word", "message"), [
+    ("epochs=many", "epochs needs a whole number (int), got 'many'"),
+    ("epochs=1.5", "epochs needs a whole number (int), got '1.5'"),
+    ("optimizer.lr=fast", "optimizer.lr needs a number (float), got 'fast'"),
+    ("model.temperature=hot", "model.temperature needs a number (float), got 'hot'"),
+    ("channels_last=perhaps", "channels_last needs true or false (bool), got 'perhaps'"),
+    ("optimizer.name=adam", "optimizer.name needs one of ['adamw', 'sgd', 'lars', 'lamb'], got 'adam'"),
+    ("loader.threads=all", "loader.threads needs a whole number (int) or null, got 'all'"),
+    ("optimizer.betas=0.9", "optimizer.betas needs a list like [float, float], got '0.9'"),
+    ("optimizer=adamw", "optimizer has keys of its own: optimizer.name"),
+    ("epochs", "'epochs' is not key=value"),
+    ("method=mae", "the method is the first word"),
+])
+def test_a_wrong_type_names_the_key_the_type_and_the_value(word: str, message: str) -> None:
+    assert error(word).startswith(message)
+
+
+@pytest.mark.parametrize("word", ["epochs=0", "batch_size=0", "optimizer.lr=0", "clip_grad=0", "knn.k=0", "checkpoint.keep=0",
+                                  "optimizer.betas=[0.9,1.0]", "seed=-1", "steps=0", "checkpoint.minutes=0", "data="])
+def test_a_value_out_of_bounds_names_its_key(word: str) -> None:
+    assert error(word).startswith(f"{word.split('=')[0]}")
+
+
+def test_no_data_says_how_to_give_them() -> None:
+    with pytest.raises(ValueError, match="simclr needs images: data=PATTERN"):
+        resolve("simclr", [], PUBLISHED, Network())
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    assert error("recipe=simclr_pill") == "there is no recipe 'simclr_pill'; did you mean 'simclr_pil'?"
+
+
+def test_recipe_fields_are_keys() -> None:
+    _, recipe = resolve("simclr", ["data=x.tar", "recipe.global/0.blur.p=0", "recipe.block=64"], PUBLISHED, Network())
+    p = {instance.name: next(op.p for op in instance.ops if op.name == "blur") for instance in recipe.instances}
+    assert p == {"global/0": 0, "global/1": 0.5} and recipe.block == 64
+    assert error("recipe.global/0.blurr.p=0") .endswith("did you mean 'blur'?")
+    assert error("recipe.globl.blur.p=0").endswith("did you mean 'global'?")
+    assert error("recipe.global.blur.q=0").startswith("blur has no field 'q'")
+    assert error("recipe.global.blur.p=often").startswith("blur.p needs")
+    assert error("recipe.blur=0").startswith("recipe.blur: use recipe.VIEW.OP.FIELD=value")
+
+
+def test_the_size_of_a_group_takes_its_crops_with_it() -> None:
+    recipe = with_assignment(presets.recipe("dino"), "global.size_px", "64")
+    assert {name: (s.height, s.width) for name, s in recipe.groups.items()} == {"global": (64, 64), "local": (96, 96)}
+
+
+def test_a_published_warm_up_shrinks_with_a_short_run_but_one_asked_for_does_not() -> None:
+    assert config("epochs=5").schedule.warmup_epochs == 0.5
+    assert config("epochs=11").schedule.warmup_epochs == 10
+    assert error("epochs=5", "schedule.warmup_epochs=5") == "schedule.warmup_epochs=5 needs to be below epochs=5"
+
+
+def test_the_tree_is_plain_data_and_every_key_is_described() -> None:
+    import json
+
+    tree = plain(config())
+    assert json.loads(json.dumps(tree)) == tree and tree["model"]["widths"] == [64, 32]
+    rows = {name: (default, meaning) for name, default, meaning in describe(RunConfig)}
+    assert rows["checkpoint.keep"] == ("2", "how many of the newest are kept") and rows["optimizer.lr"][0] == ""
+    assert rows["steps"][0] == "null" and all(meaning for _, meaning in rows.values())
+    def keys(node: dict[str, Any], prefix: str = "") -> set[str]:
+        return {k for n, v in node.items() for k in (keys(v, f"{prefix}{n}.") if isinstance(v, dict) else {f"{prefix}{n}"})}
+
+    assert set(rows) - {"model"} == {k for k in keys(tree) if not k.startswith("model.")}

@@ -1,0 +1,69 @@
+"""The rate of a step: its three landmarks by hand, and the published rules for the batch size."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from viewmill.models.training.config import OptimizerConfig, RunConfig, ScheduleConfig
+from viewmill.models.training.schedule import Plan, learning_rate, peak_rate, plan
+
+LARS = OptimizerConfig(name="lars", lr=0.3, scaling="linear", weight_decay=1e-6)
+
+
+def run_config(**changes: object) -> RunConfig:
+    base = RunConfig(method="simclr", data="train.tar", out="out", epochs=10, batch_size=32, recipe="simclr", model=None,
+                     optimizer=LARS, schedule=ScheduleConfig(warmup_epochs=2))
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def test_warm_up_is_linear_from_zero_and_the_cosine_ends_at_the_final_rate() -> None:
+    rates = [learning_rate(s, total=14, warmup=4, peak=8.0, final=2.0) for s in range(15)]
+    assert rates[:5] == [0.0, 2.0, 4.0, 6.0, 8.0]
+    assert rates[9] == pytest.approx(5.0)  # half way down: the mean of peak and final
+    assert rates[14] == pytest.approx(2.0)
+    assert rates[4 + 10 // 3] > 8 - (8 - 2) / 3  # a cosine begins flatter than a line
+
+
+def test_no_warm_up_starts_at_the_peak() -> None:
+    assert learning_rate(0, total=5, warmup=0, peak=0.7) == 0.7
+
+
+@pytest.mark.parametrize("warmup", [-1, 5, 6])
+def test_a_warm_up_outside_the_run_is_refused(warmup: int) -> None:
+    with pytest.raises(ValueError, match="0 <= warmup < total"):
+        learning_rate(0, total=5, warmup=warmup, peak=1.0)
+
+
+def test_peak_rates_are_the_papers_own() -> None:
+    # SimCLR, appendix B.1: 0.3 * 4096 / 256 and 0.075 * sqrt(4096) are both 4.8; MAE: 1.5e-4 * 4096 / 256 = 2.4e-3.
+    assert peak_rate(LARS, 4096) == pytest.approx(4.8)
+    assert peak_rate(replace(LARS, lr=0.075, scaling="sqrt"), 4096) == pytest.approx(4.8)
+    assert peak_rate(replace(LARS, lr=1.5e-4), 4096) == pytest.approx(2.4e-3)
+    assert peak_rate(replace(LARS, lr=0.01, scaling="none"), 4096) == 0.01
+
+
+def test_the_last_short_batch_of_an_epoch_is_dropped() -> None:
+    assert plan(run_config(), images=103) == Plan(steps_per_epoch=3, total=30, warmup=6, peak=0.3 * 32 / 256, final=0.0)
+
+
+def test_a_cap_of_steps_shortens_the_run_and_the_cosine_with_it() -> None:
+    short = plan(run_config(steps=7), images=103)
+    assert (short.total, short.warmup) == (7, 6)
+    assert plan(run_config(steps=5000), images=103).total == 30
+    assert short.rate(7) == pytest.approx(0.0)
+
+
+def test_a_batch_larger_than_the_data_names_both_and_the_way_out() -> None:
+    with pytest.raises(ValueError, match=r"batch_size=32 needs .* data=train.tar has 31; use batch_size=16 or less"):
+        plan(run_config(), images=31)
+
+
+def test_fractions_of_epochs_are_crossed_once_each() -> None:
+    p = Plan(steps_per_epoch=4, total=12, warmup=0, peak=1.0, final=0.0)
+    assert [s for s in range(1, 13) if p.crosses(s, 1)] == [4, 8, 12]
+    assert [s for s in range(1, 13) if p.crosses(s, 0.5)] == [2, 4, 6, 8, 10, 12]
+    assert [s for s in range(1, 13) if p.crosses(s, 1.5)] == [6, 12]
+    assert not any(p.crosses(s, 0) for s in range(1, 13))
+    assert p.epoch(6) == 1.5 and math.isclose(p.rate(0), 1.0)

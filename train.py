@@ -1,0 +1,285 @@
+"""One run, from top to bottom: recipe, loader, method, loop, checkpoints, kNN.
+
+    viewmill train simclr data='cifar10/train-{0000..0009}.tar' recipe=simclr_cifar model.backbone=resnet18
+    python train.py mae data=imagenet/ out=runs/mae epochs=400 batch_size=1024
+    torchrun --nproc-per-node 2 train.py simclr data='train-*.tar'
+
+The same command again goes on from the last checkpoint, within the epoch where it stopped.
+"""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from viewmill import __version__
+from viewmill.augment.draw import DRAW_VERSION
+from viewmill.augment.recipe import Recipe
+from viewmill.evaluation.online import OnlineKnn
+from viewmill.models import METHODS, build
+from viewmill.models.training import checkpoint, metrics, process, provenance
+from viewmill.models.training.config import RunConfig
+from viewmill.models.training.errors import RunFailure, verdict
+from viewmill.models.training.optimizer import build_optimizer, clip, set_rate
+from viewmill.models.training.overrides import plain, resolve
+from viewmill.models.training.progress import Meter, Progress
+from viewmill.models.training.schedule import Plan, plan
+from viewmill.pipelines.loader import Loader
+from viewmill.pipelines.source import Source, open_source
+
+Autocast = Callable[[], AbstractContextManager[Any]]
+
+
+def run(words: Sequence[str]) -> int:
+    """METHOD key=value ...: train, and return the exit status: 0 at the end and after SIGTERM, 130 after SIGINT."""
+    config, recipe = read(words)
+    summary = train(config, recipe)
+    if summary["stopped"] and summary["rank"] == 0:
+        name = signal.Signals(summary["stopped"]).name
+        print(f"stopped by {name} after step {summary['step']} of {summary['total']}, checkpoint in {config.out}/checkpoints\n"
+              f"to go on, give the same command again: viewmill train {shlex.join(words)}", flush=True)
+    return 130 if summary["stopped"] == signal.SIGINT else 0
+
+
+def read(words: Sequence[str]) -> tuple[RunConfig, Recipe]:
+    """The run and the recipe that METHOD key=value ... asks for. Raises ValueError, one line, naming the nearest known."""
+    if not words or "=" in words[0]:
+        raise ValueError(f"which method? viewmill train METHOD data=... [key=value ...], METHOD one of {', '.join(METHODS)}")
+    return resolve(words[0], words[1:], METHODS)
+
+
+def train(config: RunConfig, recipe: Recipe) -> dict[str, Any]:
+    """Train to the end, or to the signal that stops it; afterwards config.out holds everything.
+
+    Returns step, total, stopped (the signal, or 0), rank, out, seconds, images_per_s, data_wait, loss, and where it was
+    measured knn, knn_untrained and knn_raw_pixels. Raises ValueError for what the user can mend, RunFailure otherwise.
+    """
+    world = process.start(config.device)
+    try:
+        return _train(config, recipe, world)
+    finally:
+        process.leave(world)
+
+
+def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str, Any]:
+    out, leader, on_cuda = Path(config.out), world.rank == 0, world.device.type == "cuda"
+    if config.batch_size % world.size:
+        raise ValueError(f"batch_size={config.batch_size} is for all ranks together, and {world.size} ranks do not divide it; "
+                         f"use batch_size={max(config.batch_size // world.size, 1) * world.size}")
+    torch_threads, render_threads = process.split_cores(
+        process.cores(), world.local_size, on_cuda, config.torch_threads, config.loader.threads)
+    torch.set_num_threads(torch_threads)
+
+    # What to train on, and for how long.
+    source = open_source(config.data)
+    steps = plan(config, len(source))
+
+    # What to train. All ranks begin with the same weights; then each draws on its own.
+    process.seed_all(config.seed)
+    method = build(config.method, config.model, image_px=image_side(recipe))
+    method = place(method, config, world)
+    optimizer = build_optimizer(method, config.optimizer)
+    process.seed_all(config.seed, world.rank)
+    loader = open_loader(config, recipe, source, world, render_threads)
+
+    # Where an earlier run stopped.
+    step, knn_step = 0, -1
+    found = checkpoint.find(out, config.resume)
+    if found is not None:
+        checkpoint.refuse_unlike(*found, plain(config), DRAW_VERSION, recipe.to_dict())
+        step, knn_step = checkpoint.restore(found[1], method, optimizer, loader, world.rank)
+    knn = OnlineKnn.open(config.knn, config.data, recipe, render_threads) if leader else None
+    if leader:
+        provenance.announce(config, recipe, len(source), steps, world, (torch_threads, render_threads), method)
+        print(f"resumed    {found[0]}, step {step} of {steps.total}" if found else f"new run    {out}", flush=True)
+
+    log = metrics.Metrics(out, step, config.tensorboard) if leader else None
+    show = Progress(config.method, steps.total, step, shown=leader)
+    model = parallel(method, world)
+    autocast = autocast_for(config.precision, world.device)
+    whole, lap = Meter(), Meter()
+    began = saved_at = time.monotonic()
+    saved_step = step if found is not None else -1
+    stopped = 0
+
+    def measure(step: int) -> None:
+        """kNN, where it is due and was not done before a resume. Rank 0 measures; the others wait at the next step."""
+        nonlocal knn_step
+        due = config.knn.baselines if step == 0 else step == steps.total or steps.crosses(step, config.knn.every)
+        if not due or config.knn.every == 0 or knn_step >= step:
+            return
+        knn_step = step
+        if knn is not None and log is not None:
+            values = knn.measure(method, world.device, autocast, untrained=step == 0)
+            log.write(step, steps.epoch(step), values)
+            show.say("  ".join([f"epoch {steps.epoch(step):.2f}", *(f"{name} {value:.3f}" for name, value in values.items())]))
+
+    def save(step: int) -> None:
+        nonlocal saved_at, saved_step
+        if step == saved_step:
+            return
+        refuse_not_finite(method, step, out)
+        states = process.gather(world, checkpoint.random_state())
+        if leader:
+            facts = {"method": config.method, "config": plain(config), "recipe": recipe.to_dict(), "draw_version": DRAW_VERSION,
+                     "viewmill": __version__, "step": step, "knn_step": knn_step, "torch_threads": torch_threads}
+            moving = checkpoint.snapshot(method, optimizer, loader, states)
+            checkpoint.save(out / "checkpoints", moving | facts, config.checkpoint.keep)
+        saved_at, saved_step = time.monotonic(), step
+
+    with process.stop_signals() as stop, loader:
+        try:
+            measure(step)
+            batches = iter(loader) if step < steps.total else iter(())
+            while step < steps.total and not stopped:
+                tick = time.perf_counter()
+                batch = next(batches)
+                waited = time.perf_counter() - tick
+                if on_cuda:
+                    batch = batch.to(world.device, non_blocking=True)
+                with autocast():
+                    values = model(batch)
+                # On CUDA a look at each loss would stall the device; there it waits for the next line of the log.
+                logs = (step + 1) % config.log_every == 0 or step + 1 == steps.total
+                bad = int((logs or not on_cuda) and not bool(torch.isfinite(values["loss"].detach()).all()))
+                due = int(leader and checkpoint_due(config, steps, step + 1, saved_step, saved_at))
+                bad, due, stopped = process.agree(world, bad, due, stop.signal)
+                if bad:
+                    raise RunFailure(not_finite("the loss", step + 1, out))
+                optimizer.zero_grad(set_to_none=True)
+                values["loss"].backward()
+                norm = clip(method.parameters(), config.clip_grad)
+                rate = steps.rate(step)
+                set_rate(optimizer, rate)
+                optimizer.step()
+                step += 1
+                method.after_step(step / steps.total)  # type: ignore[operator]
+                # The floats stop CUDA here, once a log line; then the time of the lap is the time of its work.
+                numbers = {name: float(value) for name, value in values.items()} if logs else {}
+                numbers |= {"grad_norm": float(norm)} if logs and norm is not None else {}
+                del batch, values  # the next batch may need their memory
+                seconds = time.perf_counter() - tick
+                whole.add(config.batch_size, waited, seconds)
+                lap.add(config.batch_size, waited, seconds)
+                show.advance(step)
+                if logs:
+                    numbers = process.mean_over_ranks(world, numbers) | {"lr": rate} | lap.rates()
+                    lap = Meter()
+                    if log is not None:
+                        log.write(step, steps.epoch(step), numbers)
+                    show.report(step, steps.epoch(step), numbers)
+                if not stopped:
+                    measure(step)
+                if stopped or due or step == steps.total:
+                    save(step)
+        finally:
+            show.close()
+            if log is not None:
+                log.close()
+    summary = {"step": step, "total": steps.total, "stopped": stopped, "rank": world.rank, "out": str(out),
+               "seconds": time.monotonic() - began, **whole.rates()}
+    summary |= metrics.latest(out / "metrics.jsonl", "loss", *OnlineKnn.NAMES)
+    if leader:
+        metrics.draw_curves(out)
+        if not stopped:
+            print(ending(summary), flush=True)
+    return summary
+
+
+def image_side(recipe: Recipe) -> int:
+    """The side, in pixels, of the first group's views: what the backbone sees. Raises ValueError unless they are square."""
+    name, shape = next(iter(recipe.groups.items()))
+    if shape.height != shape.width:
+        raise ValueError(f"recipe {recipe}: backbones here need square views, group {name!r} has {shape.height} x {shape.width}")
+    return shape.width
+
+
+def place(method: nn.Module, config: RunConfig, world: process.World) -> nn.Module:
+    """Onto the device, in the memory order asked for, with batch norm over all ranks where that exists."""
+    on_cuda = world.device.type == "cuda"
+    if config.sync_bn and not on_cuda:
+        raise ValueError("sync_bn=true needs CUDA: torch has no batch norm over ranks on the CPU; leave sync_bn out")
+    if on_cuda and world.size > 1 and config.sync_bn is not False:
+        method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
+    method = method.to(world.device)
+    return method.to(memory_format=torch.channels_last) if config.channels_last else method  # type: ignore[call-overload]
+
+
+def parallel(method: nn.Module, world: process.World) -> nn.Module:
+    """The method, with gradients averaged over ranks where there are several."""
+    if world.size == 1:
+        return method
+    return nn.parallel.DistributedDataParallel(method, device_ids=[world.device.index] if world.device.type == "cuda" else None)
+
+
+def open_loader(config: RunConfig, recipe: Recipe, source: Source, world: process.World, threads: int) -> Loader:
+    """This rank's part of an endless stream of batches; the loop counts the steps."""
+    of = config.loader
+    return Loader(source, recipe, config.batch_size // world.size, seed=config.seed, epochs=None, rank=world.rank,
+                  world_size=world.size, threads=threads, engine=of.engine, last="drop", shuffle=of.shuffle, lanes=of.lanes,
+                  window=of.window, prefetch=of.prefetch, sidecar=of.sidecar, max_bad=of.max_bad)
+
+
+def autocast_for(precision: str, device: torch.device) -> Autocast:
+    """A context for forward passes: bf16 where asked for, and on CUDA devices that have it where left to us."""
+    on = precision == "bf16" or (precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
+    return (lambda: torch.autocast(device.type, torch.bfloat16)) if on else nullcontext
+
+
+def checkpoint_due(config: RunConfig, steps: Plan, step: int, saved_step: int, saved_at: float) -> bool:
+    """Whether a checkpoint belongs after step number `step`: by steps, by epochs or by the clock, whichever comes first."""
+    of = config.checkpoint
+    return ((of.steps is not None and step % of.steps == 0)
+            or (of.epochs is not None and steps.crosses(step, of.epochs))
+            or (of.minutes is not None and time.monotonic() - saved_at >= 60 * of.minutes))
+
+
+def refuse_not_finite(method: nn.Module, step: int, out: Path) -> None:
+    """Raise RunFailure rather than save weights that a gradient already spoiled."""
+    for name, value in method.state_dict().items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise RunFailure(not_finite(name, step, out))
+
+
+def not_finite(what: str, step: int, out: Path) -> str:
+    good = checkpoint.written(out / "checkpoints")
+    stands = f"the last good checkpoint, {good[-1].name}, still stands" if good else "no checkpoint had been written"
+    way_out = "try a lower optimizer.lr, a longer schedule.warmup_epochs, or clip_grad=1"
+    return f"{what} is not finite at step {step}; {stands}; {way_out}"
+
+
+def ending(summary: dict[str, Any]) -> str:
+    """What the run came to, and where to look."""
+    names = {"knn_raw_pixels": "raw pixels", "knn_untrained": "untrained", "knn": "trained"}
+    accuracy = ", ".join(f"{label} {summary[name]:.3f}" for name, label in names.items() if name in summary)
+    lines = [f"done       {summary['step']} steps in {summary['seconds']:,.0f} s, {summary['images_per_s']:,.0f} images/s, "
+             f"waited for data {summary['data_wait']:.1%} of the time"]
+    lines += [f"kNN        {accuracy}"] if accuracy else []
+    out = summary["out"]
+    return "\n".join([*lines, f"look at    {out}/curves.png, {out}/metrics.jsonl, tensorboard --logdir {out}/tensorboard"])
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """`python train.py`: like `viewmill train`, with the same one-line errors."""
+    words = sys.argv[1:] if words is None else words
+    if not words or words[0] in ("-h", "--help"):
+        print(__doc__)
+        return 0 if words else 2
+    try:
+        return run(words)
+    except (Exception, KeyboardInterrupt) as error:
+        status, line = verdict(error)
+        print(line, file=sys.stderr, flush=True)
+        return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
