@@ -42,7 +42,7 @@ class ThreadFeed:
     """Production by threads of this process."""
 
     def __init__(self, job: Job, layout: Layout, prefetch: int) -> None:
-        self.pid, self._layout = os.getpid(), layout
+        self.pid, self.threads, self._layout = os.getpid(), job.threads, layout
         self._slots: dict[int, FreeSlot] = {}
         self._free: SimpleQueue[FreeSlot | None] = SimpleQueue()  # its put may be called from a finalizer
         self.ring = Ring(layout, prefetch, self, shared=False)

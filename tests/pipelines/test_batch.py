@@ -1,0 +1,59 @@
+"""Batch: shapes said once, masks by group, and a move that leaves nothing behind."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from viewmill import Batch
+
+
+def batch(**changes: object) -> Batch:
+    mask = np.zeros((3, 2, 4), bool)
+    params = {
+        "global/0": {"masks": {"mask": mask}, "crop": {"box": np.zeros((3, 4), np.int32)}},
+        "global/1": {"masks": {"mask": ~mask}},
+        "local/0": {"flip": {"apply": np.ones(3, bool)}},
+    }
+    fields = {
+        "views": {"global": torch.zeros(2, 3, 3, 8, 16), "local": torch.zeros(1, 3, 3, 4, 4)}, "params": params,
+        "label": torch.tensor([5, -1, 2]), "key": ["a", "b", "c"], "index": torch.tensor([7, 8, 9]),
+        "position": torch.arange(3), "substitute": torch.tensor([False, True, False]), "epoch": 4,
+    }
+    return Batch(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def test_length_is_the_number_of_samples_not_of_views() -> None:
+    assert len(batch()) == 3
+
+
+def test_padding_is_all_false_where_nothing_is_said() -> None:
+    assert batch().padding.tolist() == [False, False, False]
+
+
+def test_masks_are_stacked_in_the_order_of_the_views() -> None:
+    masks = batch().masks("global")
+    assert masks.shape == (2, 3, 2, 4) and masks.dtype == torch.bool
+    assert not masks[0].any() and masks[1].all()
+
+
+def test_masks_of_ten_and_more_views_are_in_numerical_order() -> None:
+    params = {f"m/{i}": {"masks": {"mask": np.full((1, 1, 1), i >= 10)}} for i in (11, 2, 10, 0, 1, 3, 4, 5, 6, 7, 8, 9)}
+    assert batch(params=params).masks("m").flatten().tolist() == [False] * 10 + [True] * 2
+
+
+def test_masks_of_a_group_without_any_name_the_groups_that_have_them() -> None:
+    with pytest.raises(ValueError, match=r"'local'; groups with masks: global$"):
+        batch().masks("local")
+
+
+def test_to_moves_every_tensor_and_keeps_the_rest() -> None:
+    moved = batch().to("meta")
+    tensors = [*moved.views.values(), moved.label, moved.index, moved.position, moved.substitute, moved.padding]
+    assert {t.device.type for t in tensors} == {"meta"}
+    assert moved.key == ["a", "b", "c"] and moved.epoch == 4 and "crop" in moved.params["global/0"]
+
+
+def test_to_where_it_is_already_copies_nothing() -> None:
+    b = batch()
+    assert b.to("cpu") is b
