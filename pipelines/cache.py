@@ -1,0 +1,34 @@
+"""The user's cache folder, and files that are whole or not there."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """$VIEWMILL_CACHE_DIR, else viewmill's folder in the user's cache directory. It may not exist, or not be writable."""
+    chosen = os.environ.get("VIEWMILL_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "viewmill"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "viewmill"
+
+
+def write_whole(path: Path, data: bytes) -> bool:
+    """Write a file under a temporary name, then rename it. False, and no file, where that is not possible."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except OSError:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        return False
+    return True

@@ -1,0 +1,49 @@
+"""Open files, shared by threads: read at offsets, so that no reader moves another's place."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from pathlib import Path
+from threading import Lock
+
+
+class _Descriptor:
+    """Closed when the last reader lets go of it, so that one thread may drop a file from which another reads."""
+
+    def __init__(self, path: Path) -> None:
+        self.number = -1
+        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        if self.number >= 0:
+            os.close(self.number)
+
+
+class Files:
+    """At most `most` files are kept open, those used latest. Pickles as nothing: the copy opens its own."""
+
+    def __init__(self, most: int = 128) -> None:
+        self.most = most
+        self._lock = Lock()
+        self._open: OrderedDict[Path, _Descriptor] = OrderedDict()
+
+    def read(self, path: Path, offset: int, size: int) -> bytes:
+        """The bytes there are from offset on, size of them at most. Raises OSError."""
+        with self._lock:
+            found = self._open.get(path)
+            if found is not None:
+                self._open.move_to_end(path)
+        if found is None:
+            found = _Descriptor(path)
+            with self._lock:
+                self._open[path] = found
+                while len(self._open) > self.most:
+                    self._open.popitem(last=False)
+        return os.pread(found.number, size, offset)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __reduce__(self) -> tuple[type[Files], tuple[int]]:
+        return Files, (self.most,)

@@ -1,0 +1,156 @@
+"""Which sample comes when: a pure function of (seed, epoch, position), in memory of the number of shards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .permutation import permute, round_keys
+
+SHUFFLES = ("full", "lanes", "none")
+_FIRST = np.zeros(1, np.int64)
+
+
+class Order:
+    """The order of all epochs of a data set; each epoch gives every sample exactly once.
+
+    shard_sizes (S,): samples in each shard, empty ones allowed. shuffle:
+
+    - "full": one permutation of the whole epoch; where any read costs the same.
+    - "lanes": shards are permuted, and their sequence is cut into `lanes` stretches of equal size (to one sample).
+      Position p is the next sample of lane p mod lanes, so a rank that serves every W-th position (W dividing lanes)
+      reads the shards of its own lanes only, and those of one rank lie side by side where W is a product of the first
+      prime factors of lanes, as any power of two for 256. Inside a lane samples are permuted within windows of about
+      `window` mean shard sizes, all of a lane's windows of equal size (to one sample).
+    - "none": as the data lie.
+
+    Raises ValueError for no samples, an unknown shuffle, or a lane, window or seed out of range.
+    """
+
+    def __init__(self, shard_sizes: np.ndarray | Sequence[int], seed: int, *, lanes: int = 256, window: int = 16,
+                 shuffle: str = "full") -> None:
+        sizes = np.array(shard_sizes, np.int64).reshape(-1)
+        if (sizes < 0).any() or sizes.sum() < 1:
+            raise ValueError(f"an order needs shards of 0 or more samples and one sample at least, got {len(sizes)} shards "
+                             f"with {sizes.sum()} samples")
+        if shuffle not in SHUFFLES:
+            raise ValueError(f"shuffle needs one of {', '.join(SHUFFLES)}, got {shuffle!r}")
+        for name, value in (("lanes", lanes), ("window", window)):
+            if value < 1:
+                raise ValueError(f"{name} needs a whole number >= 1, got {value}")
+        if not 0 <= seed < 2**64:
+            raise ValueError(f"seed needs 0 <= seed < 2**64, got {seed}")
+        self.seed, self.shuffle, self.window = seed, shuffle, window
+        self.shard_sizes = sizes
+        self._count = int(sizes.sum())
+        self.lanes = min(lanes, self._count)
+        self._shard_starts = np.cumsum(sizes) - sizes
+        self._lane_sizes = self._count // self.lanes + (np.arange(self.lanes) < self._count % self.lanes)
+        stretch = side_by_side(self.lanes)
+        in_sequence = np.argsort(stretch)
+        self._lane_starts = np.empty(self.lanes, np.int64)
+        self._lane_starts[in_sequence] = np.cumsum(self._lane_sizes[in_sequence]) - self._lane_sizes[in_sequence]
+        self._window_samples = max(1, round(window * self._count / np.count_nonzero(sizes)))
+        self._epoch: tuple[int, np.ndarray, np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    def index(self, epoch: int, position: np.ndarray) -> np.ndarray:
+        """Sample numbers (N,) int64 at positions (N,) of an epoch. Raises ValueError for a position outside it."""
+        position = np.asarray(position, np.int64).reshape(-1)
+        if len(position) and not 0 <= position.min() <= position.max() < self._count:
+            raise ValueError(f"position needs 0 <= position < {self._count}, the samples of an epoch, got "
+                             f"{position.min()}..{position.max()}")
+        if self.shuffle == "none":
+            return position.copy()
+        if self.shuffle == "full":
+            return permute(position, self._count, round_keys(self.seed, epoch, _FIRST, "full")[0])
+        window = self._windows(position)
+        return self._sample(epoch, window.start + self._slot(epoch, window))
+
+    def stand_ins(self, epoch: int, position: int, count: int) -> np.ndarray:
+        """Up to count sample numbers (int64) to try in place of the one at a position: always the same, all different,
+        never that one itself. First those of its window, in an order of their own; then, if they are too few, others
+        of the data set. Fewer than count only where the data set has no more.
+        """
+        own = int(self.index(epoch, np.array([position]))[0])
+        found = np.zeros(0, np.int64)
+        if self.shuffle == "lanes":
+            window = self._windows(np.array([position]))
+            size = int(window.size[0])
+            slot = int(self._slot(epoch, window)[0])
+            others = self._others(epoch, position, slot, size, min(count, size - 1), "stand-in")
+            found = self._sample(epoch, window.start[0] + others)
+        if len(found) < count:
+            spare = self._others(epoch, position, own, self._count, min(count + len(found), self._count - 1), "far stand-in")
+            found = np.concatenate([found, spare[~np.isin(spare, found)]])
+        return found[:count]
+
+    def _others(self, epoch: int, position: int, own: int, size: int, count: int, name: str) -> np.ndarray:
+        """count different numbers of 0..size-1 without `own`."""
+        keys = round_keys(self.seed, epoch, np.array([position]), name)[0]
+        chosen = permute(np.arange(count, dtype=np.int64), size - 1, keys) if count > 0 else np.zeros(0, np.int64)
+        return chosen + (chosen >= own)
+
+    def _windows(self, position: np.ndarray) -> _Windows:
+        step, lane = np.divmod(position, self.lanes)
+        lane_size = self._lane_sizes[lane]
+        windows = -(-lane_size // self._window_samples)
+        small, larger = np.divmod(lane_size, windows)  # the first `larger` windows of a lane hold one sample more
+        edge = larger * (small + 1)
+        early = step < edge
+        number = np.where(early, step // (small + 1), larger + (step - edge) // np.maximum(small, 1))
+        first = number * small + np.minimum(number, larger)
+        return _Windows(start=self._lane_starts[lane] + first, size=small + (number < larger), step=step - first)
+
+    def _slot(self, epoch: int, window: _Windows) -> np.ndarray:
+        """Which sample of its window each position takes, counted from the window's start. A window is named by its start."""
+        starts, which = np.unique(window.start, return_inverse=True)
+        return permute(window.step, window.size, round_keys(self.seed, epoch, starts, "window")[which])
+
+    def _sample(self, epoch: int, place: np.ndarray) -> np.ndarray:
+        """Sample numbers at places (N,) of the epoch's sequence of permuted shards."""
+        shards, ends = self._sequence(epoch)
+        at = np.searchsorted(ends, place, side="right")
+        shard = shards[at]
+        return self._shard_starts[shard] + place - (ends[at] - self.shard_sizes[shard])
+
+    def _sequence(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """The epoch's shards in order (S,), and where in the sequence each ends (S,). The latest epoch's is kept."""
+        kept = self._epoch
+        if kept is None or kept[0] != epoch:
+            count = len(self.shard_sizes)
+            shards = permute(np.arange(count), count, round_keys(self.seed, epoch, _FIRST, "shards")[0])
+            kept = self._epoch = (epoch, shards, np.cumsum(self.shard_sizes[shards]))
+        return kept[1], kept[2]
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """Of N positions: where their windows start in the epoch's sequence, how many samples those hold, and the position's
+    place among them; all (N,) int64."""
+
+    start: np.ndarray
+    size: np.ndarray
+    step: np.ndarray
+
+
+def side_by_side(lanes: int) -> np.ndarray:
+    """(lanes,) int64: which stretch of the sequence each lane is; the digits of its number, reversed.
+
+    So lanes that are equal modulo W, which one of W ranks serves, are neighbours: a shard that a stretch's end cuts is
+    then fetched by one rank only. With lanes = 8: 0 4 2 6 1 5 3 7.
+    """
+    number, stretch, left = np.arange(lanes), np.zeros(lanes, np.int64), lanes
+    factor = 2
+    while left > 1:
+        if left % factor:
+            factor += 1
+            continue
+        number, digit = np.divmod(number, factor)
+        stretch = stretch * factor + digit
+        left //= factor
+    return stretch

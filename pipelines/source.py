@@ -1,0 +1,99 @@
+"""What a sample is and where it lies: the face of all sources, and which of them is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+
+from .faults import BadSample, DataError
+from .patterns import expand
+from .sources.arrays import ArraySource
+from .sources.folder import FolderSource
+from .sources.tar import TarSource
+
+__all__ = ["ArraySource", "BadSample", "DataError", "FolderSource", "Source", "TarSource", "open_source"]
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Samples 0..n-1, counted through the shards in order, so that appended shards change no number.
+
+    shard_sizes (S,) int64; local: any sample costs the same to read; fingerprint: changes with the data, not with where
+    they lie; labelled: some sample has a label. A source is read by many threads at once, and is pickled for a sidecar.
+    """
+
+    shard_sizes: np.ndarray
+    local: bool
+    fingerprint: str
+    labelled: bool
+
+    def __len__(self) -> int: ...
+
+    def size_hw(self, index: np.ndarray) -> np.ndarray:
+        """Height and width (N, 2) int32 of samples (N,); 0, 0 where the header cannot be read."""
+        ...
+
+    def read(self, index: int) -> bytes | np.ndarray:
+        """An encoded image, or uint8 (H, W, 3). Raises BadSample where it cannot be read."""
+        ...
+
+    def key(self, index: int) -> str: ...
+
+    def label(self, index: int) -> int:
+        """-1 where there is none."""
+        ...
+
+    def where(self, index: int) -> str:
+        """The place to look for a sample, as in "train-0003.tar: 00017.jpg"."""
+        ...
+
+    def find(self, key: str) -> int:
+        """The number of the sample of a key. Raises KeyError, naming near keys, or the places of a key used twice."""
+        ...
+
+
+Data: TypeAlias = "str | Path | Sequence[Any] | np.ndarray | Source"
+
+
+def open_source(source: Data) -> Source:
+    """The source that is meant by
+
+    - tar shards: a path, a brace pattern, a glob, a folder of tars, or a list of them;
+    - a folder of images: its folders are classes, numbered by name; without any it is unlabelled;
+    - arrays: uint8 (N, H, W, 3), a list of (H, W, 3), or a pair of either with labels (N,);
+    - a Source, taken as it is.
+
+    Raises DataError, in one line, where there is no image, and for whatever cannot be read.
+    """
+    if isinstance(source, str | Path):
+        paths = expand([source])
+        return _of_folder(paths[0]) if len(paths) == 1 and paths[0].is_dir() else TarSource(_files(paths))
+    if isinstance(source, np.ndarray) or hasattr(source, "__array__"):
+        return ArraySource(source)
+    if isinstance(source, list | tuple):
+        if not source:
+            raise DataError("data: an empty list: give tar shards, a folder of images, or arrays")
+        if all(isinstance(each, str | Path) for each in source):
+            return TarSource(_files(expand(source)))
+        if isinstance(source, tuple) and len(source) == 2 and np.ndim(source[1]) == 1:
+            return ArraySource(source[0], source[1])
+        return ArraySource(source)
+    if isinstance(source, Source):
+        return source
+    raise DataError(f"data: cannot read images from a {type(source).__name__}: give tar shards (path, pattern, list), "
+                    "a folder of images, arrays, or a Source")
+
+
+def _of_folder(folder: Path) -> Source:
+    tars = sorted(folder.glob("*.tar"))
+    return TarSource(tars) if tars else FolderSource(folder)
+
+
+def _files(paths: list[Path]) -> list[Path]:
+    folders = [path for path in paths if path.is_dir()]
+    if folders:
+        raise DataError(f"{folders[0]}: a folder among {len(paths)} shards: give one folder of images alone, or tar shards only")
+    return paths
