@@ -54,9 +54,7 @@ class Channel:
         self._got = bytearray()
 
     def send(self, message: Any) -> None:
-        self.send_pickle(pickle.dumps(message, protocol=5))
-
-    def send_pickle(self, data: bytes) -> None:
+        data = pickle.dumps(message, protocol=5)
         self.socket.sendall(_LENGTH.pack(len(data)))
         self.socket.sendall(data)
 

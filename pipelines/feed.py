@@ -59,7 +59,9 @@ class ThreadFeed:
         del self._slots[number]
 
     def next(self) -> tuple[Made, dict[str, Tensor]]:
-        made = next(self._producer)
+        made = next(self._producer, None)
+        if made is None:
+            raise RuntimeError("the loader was closed by another thread while it waited for a batch")
         return made, self.ring.lend(made.slot, len(made.index))
 
     def close(self) -> None:

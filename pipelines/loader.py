@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 import weakref
 from collections import Counter
@@ -116,16 +117,15 @@ class Loader:
     def next_batch(self, end_epoch: int | None = None) -> Batch | None:
         """The batch at the state, which moves on; None where epoch end_epoch begins."""
         state = self._state
-        if state.delivered + self.rank >= state.length and self.last != "pad":  # the other ranks have a short step, this one nothing
+        if state.delivered + self.rank >= state.length and self.last != "pad":  # a short step, for other ranks only
             self._state = state = replace(state, epoch=state.epoch + 1, delivered=0)
         if end_epoch is not None and state.epoch >= end_epoch:
             return None
         began = time.perf_counter()
         try:
             made, views = self._feeding().next()
-        except BaseException as error:
-            if not isinstance(error, KeyboardInterrupt):
-                self.close()
+        except BaseException:  # Ctrl-C, too: a batch may be lost half-way, and the next loop makes it again
+            self.close()
             raise
         self._count(made, began)
         over = made.delivered >= state.length
@@ -170,7 +170,7 @@ class Loader:
         job = Job(self.source, self._order, self.recipe, self.engine, self.dtype, self.seed, self.batch_size, self.rank,
                   self.world_size, state.length, self.last, state.epoch, state.delivered, threads, self.max_bad)
         layout = Layout(tuple(self.recipe.groups.items()), self.batch_size, self.dtype)
-        if self.sidecar and not worker:
+        if self.sidecar and not worker and sys.executable:
             try:
                 return SidecarFeed(pickled(job), layout, self.prefetch)
             except NotPicklable as reason:
@@ -200,16 +200,16 @@ class Loader:
                 raise ValueError(f"{name} needs a whole number >= 1, got {value!r}")
         if not 0 <= self.rank < self.world_size:
             raise ValueError(f"rank needs 0 <= rank < world_size={self.world_size}, got {self.rank}")
-        for name, value, known in (("last", self.last, LAST), ("shuffle", shuffle, SHUFFLE)):
-            if value not in known:
-                raise ValueError(f"{name} needs one of {', '.join(known)}, got {value!r}; {nearest(str(value), list(known))}")
+        for name, choice, known in (("last", self.last, LAST), ("shuffle", shuffle, SHUFFLE)):
+            if choice not in known:
+                raise ValueError(f"{name} needs one of {', '.join(known)}, got {choice!r}; {nearest(str(choice), list(known))}")
         if not 0 <= self.max_bad <= 1:
             raise ValueError(f"max_bad needs a fraction between 0 and 1, got {self.max_bad}")
         check_names(self.engine, self.dtype)
         # A recipe that cannot be drawn or rendered says so now, and not after a model has been built.
         one = np.zeros(1, np.int64)
         draw(self.recipe, self.seed, 0, one, np.full((1, 2), 4096), position=one, length=1)
-        engine(self.engine, self.recipe, self.dtype)
+        self.engine = engine(self.engine, self.recipe, self.dtype).name
 
     def _first_state(self, shuffle: str, lanes: int, window: int) -> StreamState:
         count, step = len(self.source), self.batch_size * self.world_size

@@ -162,7 +162,7 @@ class Producer:
         return image
 
     def _replace(self, plan: Plan, row: int, reason: str) -> tuple[np.ndarray, Any]:
-        """Put the first stand-in that can be decoded in a row's place. Its parameters are its own, so that they tell the truth."""
+        """Put the first stand-in that can be decoded in a row's place, with parameters of its own: they tell the truth."""
         step, source = plan.step, self.job.source
         bad = next((b for b in plan.bad if b.row == row), None)  # the header of the row's first sample may have failed before
         if bad is None:

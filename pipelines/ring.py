@@ -115,8 +115,9 @@ class Ring:
             weakref.finalize(array, self._array_died, number, died, count).atexit = False
         if len(self._held) == len(self._memory):  # the trainer keeps them all: nothing could ever come next
             if self.layout.slot_bytes > available_bytes():
-                raise RuntimeError(f"the trainer holds {len(self._held)} batches of {_size(self.layout.slot_bytes)} and there is no "
-                                   "memory for another: let go of tensors of earlier batches, or clone the part you keep")
+                raise RuntimeError(
+                    f"the trainer holds {len(self._held)} batches of {_size(self.layout.slot_bytes)} and there is no memory for "
+                    "another: let go of tensors of earlier batches, or clone the part you keep")
             self._grow()
         return {group: as_tensor(array, self.layout.dtype) for group, array in arrays.items()}
 
@@ -135,7 +136,8 @@ class Ring:
             finally:
                 os.close(fd)
         else:
-            self._memory[number] = memory = mmap.mmap(-1, self.layout.slot_bytes)
+            # Private, so that a fork of the trainer keeps the batches that it holds as they are.
+            self._memory[number] = memory = mmap.mmap(-1, self.layout.slot_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             self.borrower.add(number, memory, None)
 
     def _array_died(self, number: int, died: itertools.count[int], count: int) -> None:

@@ -39,7 +39,10 @@ def main(fd: int, parent: int) -> None:
         layout, job = channel.receive()
         # The thread first: it must see the trainer's end also while a cold cache keeps this one compiling.
         threading.Thread(target=_listen, args=(channel, layout, free), daemon=True).start()
-        for made in Producer(pickle.loads(job), free.get):
+        producer = Producer(pickle.loads(job), free.get)
+        if torch := sys.modules.get("torch"):  # only its own engine brings it: parallel over samples, not inside ops
+            torch.set_num_threads(1)
+        for made in producer:
             channel.send(made)
     except (BrokenPipeError, EOFError):
         pass

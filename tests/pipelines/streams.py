@@ -63,6 +63,11 @@ def shown(batch: Batch) -> list[tuple[int, int, int, str]]:
     return [(batch.epoch, int(batch.position[i]), int(batch.index[i]), pixels(batch, i)) for i in range(len(batch))]
 
 
+def flat(batches: Iterable[list[Any]]) -> list[Any]:
+    """All samples of some batches, in order."""
+    return [sample for batch in batches for sample in batch]
+
+
 def run(loader: Loader) -> list[list[tuple[int, int, int, str]]]:
     """What one whole pass showed, batch by batch; the loader is closed."""
     with loader:

@@ -88,7 +88,8 @@ def test_padding_starts_the_epoch_again_and_says_so() -> None:
 
 
 def test_steps_begin_anywhere() -> None:
-    assert positions(job(data(16), epoch=3, delivered=5, length=10), 3) == [(3, 9, [5, 6, 7, 8]), (3, 10, [9]), (4, 4, [0, 1, 2, 3])]
+    found = positions(job(data(16), epoch=3, delivered=5, length=10), 3)
+    assert found == [(3, 9, [5, 6, 7, 8]), (3, 10, [9]), (4, 4, [0, 1, 2, 3])]
 
 
 def test_a_batch_is_order_then_draw_then_render() -> None:

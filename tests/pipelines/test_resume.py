@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from viewmill import Loader
 
-from .streams import SMALL, data, folder, local, run, shown
+from .streams import SMALL, data, flat, folder, local, run, shown
 
 Sample = tuple[int, int, int, str]
 
@@ -82,7 +82,7 @@ def test_after_drop_a_new_global_batch_ends_with_a_short_step_and_loses_nothing(
     assert len(restored) == 5  # of a whole pass: 24 = 4 * 5 + 4
     rest = run(restored)
     assert [len(batch) for batch in rest] == [5, 5, 5, 1]
-    assert seen + sum(rest, []) == sum(run(local(26, 4)), [])
+    assert seen + flat(rest) == flat(run(local(26, 4)))
 
 
 def advance(state: dict[str, Any] | None, world_size: int, count: int, last: str, steps: int, **options: Any) -> tuple[
@@ -119,7 +119,7 @@ def test_any_sequence_of_worlds_sees_each_sample_once(worlds: list[tuple[int, in
         more, state, _ = advance(state, 1, count, last, 1000, shuffle=shuffle)
         seen += more
     length = count // (2 * worlds[0][0]) * 2 * worlds[0][0] if last == "drop" else count
-    unbroken = [s for batch in run(local(count, 1, shuffle=shuffle)) for s in batch][:length]
+    unbroken = flat(run(local(count, 1, shuffle=shuffle)))[:length]
     assert sorted(seen) == sorted(unbroken)
 
 
@@ -200,7 +200,7 @@ def test_killed_at_a_random_moment_and_resumed_by_other_worlds_nothing_is_lost(t
         state = steps[0][common - 1]["state"]
         if state["epoch"] > 0:  # this machine was too busy to be killed in time
             break
-    unbroken = sum(run(Loader(root, SMALL, 1, sidecar=False, max_bad=1.0)), [])
+    unbroken = flat(run(Loader(root, SMALL, 1, sidecar=False, max_bad=1.0)))
     assert sorted(trained) == sorted(unbroken) and len(unbroken) == 90
 
 
