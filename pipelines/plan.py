@@ -10,6 +10,7 @@ import numpy as np
 
 from ..augment.draw import Params, draw
 from ..augment.recipe import Recipe
+from .state import step_positions
 
 if TYPE_CHECKING:
     from .engines import Engine
@@ -50,11 +51,11 @@ class Job:
 
     def positions(self, delivered: int) -> tuple[np.ndarray, np.ndarray]:
         """Positions (n,) int64 of this rank's samples in the step that begins at `delivered`, and which (n,) are padding."""
-        position = delivered + self.rank + self.world_size * np.arange(self.batch_size, dtype=np.int64)
-        past = position >= self.length
         if self.last == "pad":
-            return position % self.length, past
-        return position[~past], past[~past]
+            position = delivered + self.rank + self.world_size * np.arange(self.batch_size, dtype=np.int64)
+            return position % self.length, position >= self.length
+        position = step_positions(delivered, self.global_batch, self.rank, self.world_size, self.length)
+        return position, np.zeros(len(position), bool)
 
 
 @dataclass(frozen=True)
