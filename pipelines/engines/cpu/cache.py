@@ -1,0 +1,86 @@
+"""Where compiled kernels are kept: the user's cache directory, under a hash of their sources.
+
+Numba's own cache lies beside the sources, which an installed package may not write, and looks at one file's time stamp
+only, so that a kernel inlined from another file would go stale.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable
+from hashlib import blake2s
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+from numba.core.caching import CacheImpl, _CacheLocator
+
+
+def cache_folder() -> Path:
+    """VIEWMILL_CACHE_DIR, or the platform's cache directory for the user."""
+    if chosen := os.environ.get("VIEWMILL_CACHE_DIR"):
+        return Path(chosen)
+    if platform.system() == "Darwin":
+        return Path.home() / "Library" / "Caches" / "viewmill"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "viewmill"
+
+
+def kernels_hash() -> str:
+    """Of everything that a compiled kernel depends on: all sources in this folder, the compilers, the processor."""
+    digest = blake2s(digest_size=8)
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    config = numba.config
+    for part in (numba.__version__, llvmlite.__version__, sys.version, platform.machine(), config.CPU_NAME, config.CPU_FEATURES,
+                 config.BOUNDSCHECK):
+        digest.update(repr(part).encode())
+    return digest.hexdigest()
+
+
+def _writable_folder() -> str:
+    folder = cache_folder() / f"kernels-{kernels_hash()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return str(folder)
+    except OSError:
+        return tempfile.mkdtemp(prefix="viewmill-kernels-")
+
+
+class _Locator(_CacheLocator):
+    """Tells Numba where this package's kernels are cached, and leaves everybody else's alone."""
+
+    folder: str | None = None
+
+    def __init__(self, py_func: Any, py_file: str) -> None:
+        self._file = Path(py_file)
+        self._line = py_func.__code__.co_firstlineno
+
+    def get_cache_path(self) -> str:
+        if _Locator.folder is None:
+            _Locator.folder = _writable_folder()
+        return _Locator.folder
+
+    def get_source_stamp(self) -> str:
+        return "the folder's name is the hash of the sources"
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+    @classmethod
+    def from_function(cls, py_func: Any, py_file: str) -> _Locator | None:
+        inside = Path(py_file).resolve().parent == Path(__file__).resolve().parent
+        return cls(py_func, py_file) if inside else None
+
+
+if _Locator not in CacheImpl._locator_classes:
+    CacheImpl._locator_classes = [_Locator, *CacheImpl._locator_classes]
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile on first use, without the interpreter's lock, without fast-math: the same bits on every processor."""
+    return numba.njit(nogil=True, cache=True, fastmath=False, error_model="numpy")(function)
