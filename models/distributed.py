@@ -1,0 +1,59 @@
+"""Tensors of all ranks in one, with the gradient that belongs to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def gather(x: Tensor) -> tuple[Tensor, int]:
+    """x (B, ...) of every rank, in order of rank: (sum of the Bs, ...), and the row where this rank's own begin.
+
+    Ranks may hold different numbers of rows. Backward adds up the gradients that all ranks have for a row, so with DDP's
+    mean over ranks: where each rank returns its share of a loss times the world size, the weights get the gradient of the
+    whole loss, exactly. One process alone: x itself, and 0.
+    """
+    if world_size() == 1:
+        return x, 0
+    sizes = _sizes(x)
+    offset = sum(sizes[: dist.get_rank()])
+    gathered: Tensor = _Gather.apply(x, sizes, offset)
+    return gathered, offset
+
+
+def _sizes(x: Tensor) -> list[int]:
+    # On the CPU if the group can: a number that comes back from a GPU would wait for all the work queued there.
+    try:
+        backends = dist.get_backend_config()
+    except (AttributeError, RuntimeError):
+        backends = dist.get_backend()
+    device = torch.device("cpu") if x.device.type == "cpu" or "cpu:" in backends or "gloo" in backends else x.device
+    sizes = torch.zeros(world_size(), dtype=torch.int64, device=device)
+    sizes[dist.get_rank()] = len(x)
+    dist.all_reduce(sizes)
+    return [int(size) for size in sizes.tolist()]
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, sizes: list[int], offset: int) -> Tensor:
+        ctx.offset, ctx.count = offset, len(x)
+        # Collectives want equal shapes: fill up to the longest, cut afterwards.
+        padded = x.new_zeros((max(sizes), *x.shape[1:]))
+        padded[: len(x)] = x
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        summed = gradients[0].contiguous().clone()
+        dist.all_reduce(summed)
+        return summed[ctx.offset : ctx.offset + ctx.count], None, None

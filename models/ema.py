@@ -1,0 +1,33 @@
+"""A network that follows another: an exponential moving average of its parameters."""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def follower(student: Module) -> Module:
+    """A copy that no gradient reaches and that `follow` moves. Its batch norms keep running statistics of their own."""
+    teacher = copy.deepcopy(student)
+    teacher.requires_grad_(False)
+    return teacher
+
+
+@torch.no_grad()
+def follow(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
+    """teacher = momentum * teacher + (1 - momentum) * student, parameters only, in one fused pass over all of them.
+
+    Buffers are left alone: no official code averages batch norm's statistics. Raises ValueError on a momentum outside
+    [0, 1], or where the two networks' parameters are not the same.
+    """
+    if not 0 <= momentum <= 1:
+        raise ValueError(f"momentum of the average needs a number in [0, 1], got {momentum}")
+    to, source = dict(teacher.named_parameters()), dict(student.named_parameters())
+    if to.keys() != source.keys():
+        raise ValueError(f"teacher and student differ: only one of them has {sorted(to.keys() ^ source.keys())[0]!r}")
+    torch._foreach_lerp_(list(to.values()), [source[name].detach() for name in to], 1 - momentum)
