@@ -22,6 +22,7 @@ import torch
 from torch import nn
 from viewmill import __version__
 from viewmill.augment.draw import DRAW_VERSION
+from viewmill.augment.op import nearest
 from viewmill.augment.recipe import Recipe
 from viewmill.evaluation.online import OnlineKnn
 from viewmill.models import METHODS, build
@@ -53,7 +54,11 @@ def read(words: Sequence[str]) -> tuple[RunConfig, Recipe]:
     """The run and the recipe that METHOD key=value ... asks for. Raises ValueError, one line, naming the nearest known."""
     if not words or "=" in words[0]:
         raise ValueError(f"which method? viewmill train METHOD data=... [key=value ...], METHOD one of {', '.join(METHODS)}")
-    return resolve(words[0], words[1:], METHODS)
+    name = words[0]
+    if name not in METHODS:
+        raise ValueError(f"there is no method {name!r}; {nearest(name, list(METHODS))}")
+    info = METHODS[name]
+    return resolve(name, words[1:], info.published, info.load().Config())
 
 
 def train(config: RunConfig, recipe: Recipe) -> dict[str, Any]:
@@ -149,11 +154,10 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
                     values = model(batch)
                 # On CUDA a look at each loss would stall the device; there it waits for the next line of the log.
                 logs = (step + 1) % config.log_every == 0 or step + 1 == steps.total
-                bad = int((logs or not on_cuda) and not bool(torch.isfinite(values["loss"].detach()).all()))
-                due = int(leader and checkpoint_due(config, steps, step + 1, saved_step, saved_at))
-                bad, due, stopped = process.agree(world, bad, due, stop.signal)
-                if bad:
-                    raise RunFailure(not_finite("the loss", step + 1, out))
+                if logs or not on_cuda:
+                    (bad,) = process.agree(world, int(not torch.isfinite(values["loss"].detach()).all()))
+                    if bad:
+                        raise RunFailure(not_finite("the loss", step + 1, out))
                 optimizer.zero_grad(set_to_none=True)
                 values["loss"].backward()
                 norm = clip(method.parameters(), config.clip_grad)
@@ -163,7 +167,7 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
                 step += 1
                 method.after_step(step / steps.total)  # type: ignore[operator]
                 # The floats stop CUDA here, once a log line; then the time of the lap is the time of its work.
-                numbers = {name: float(value) for name, value in values.items()} if logs else {}
+                numbers = {name: float(value.detach()) for name, value in values.items()} if logs else {}
                 numbers |= {"grad_norm": float(norm)} if logs and norm is not None else {}
                 del batch, values  # the next batch may need their memory
                 seconds = time.perf_counter() - tick
@@ -176,7 +180,8 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
                     if log is not None:
                         log.write(step, steps.epoch(step), numbers)
                     show.report(step, steps.epoch(step), numbers)
-                if not stopped:
+                due, stopped = process.agree(world, int(leader and checkpoint_due(config, steps, step, saved_at)), stop.signal)
+                if not stopped:  # a kNN would make whoever stops us wait; it is made up for on resume
                     measure(step)
                 if stopped or due or step == steps.total:
                     save(step)
@@ -234,7 +239,7 @@ def autocast_for(precision: str, device: torch.device) -> Autocast:
     return (lambda: torch.autocast(device.type, torch.bfloat16)) if on else nullcontext
 
 
-def checkpoint_due(config: RunConfig, steps: Plan, step: int, saved_step: int, saved_at: float) -> bool:
+def checkpoint_due(config: RunConfig, steps: Plan, step: int, saved_at: float) -> bool:
     """Whether a checkpoint belongs after step number `step`: by steps, by epochs or by the clock, whichever comes first."""
     of = config.checkpoint
     return ((of.steps is not None and step % of.steps == 0)

@@ -154,14 +154,15 @@ def describe(config: type) -> list[tuple[str, str, str]]:
             below = describe(part if isinstance(part, type) else type(part))
             rows += [(f"{f.name}.{name}", value, meaning) for name, value, meaning in below]
         else:
-            rows.append((f.name, "" if f.default is MISSING else _shown(f.default), f.metadata.get("meaning", "")))
+            rows.append((f.name, "" if f.default is MISSING else shown(f.default), f.metadata.get("meaning", "")))
     return rows
 
 
 _PARTS = {"optimizer": OptimizerConfig, "schedule": ScheduleConfig}
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as it is typed after key=."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(list(value)) if isinstance(value, tuple) else str(value)

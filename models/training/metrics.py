@@ -79,7 +79,7 @@ def draw_curves(out: Path) -> Path | None:
     for number, (title, points) in enumerate(panels.items(), 1):
         axes = figure.add_subplot(1, len(panels), number)
         style = {"marker": "o", "markersize": 3} if title == "kNN accuracy" else {"alpha": 0.35 if title == "loss" else 1.0}
-        axes.plot(*zip(*points, strict=True), linewidth=1.2, color="C0", **style)  # type: ignore[arg-type]
+        axes.plot(*zip(*points, strict=True), linewidth=1.2, color="C0", **style)
         if title == "loss":
             axes.plot([p[0] for p in points], _smooth([p[1] for p in points]), linewidth=1.6, color="C0")
         if title == "kNN accuracy":

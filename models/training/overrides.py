@@ -153,10 +153,9 @@ def _named(hint: Any) -> str:
 
 def _keys(tree: DictConfig, prefix: str = "") -> list[str]:
     found = []
-    for name in tree:
+    for name in map(str, tree):
         node = tree._get_node(name)
-        nested = isinstance(node, DictConfig) and not node._is_none()
-        found += _keys(node, f"{prefix}{name}.") if nested else [f"{prefix}{name}"]  # type: ignore[arg-type]
+        found += _keys(node, f"{prefix}{name}.") if isinstance(node, DictConfig) and not node._is_none() else [f"{prefix}{name}"]
     return found
 
 

@@ -100,8 +100,8 @@ def stop_signals() -> Iterator[Stop]:
     try:
         yield stop
     finally:
-        for number, old in stop.before.items():
-            signal.signal(number, old)
+        for caught, old in stop.before.items():
+            signal.signal(caught, old)
 
 
 def agree(world: World, *flags: int) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from torch import nn
 from ... import __version__
 from ...augment.draw import DRAW_VERSION
 from ...augment.recipe import Recipe
-from .config import RunConfig
+from .config import RunConfig, shown
 from .overrides import plain
 from .process import World
 from .schedule import Plan
@@ -58,14 +58,14 @@ def announce(config: RunConfig, recipe: Recipe, images: int, steps: Plan, world:
     flat = {key: value for key, value in _flat(known["config"]).items() if key not in ("method", "recipe", "data", "out")}
     lines = [
         f"method     {config.method}, {weights / 1e6:.2f} million weights",
-        f"data       {_shown(config.data)}: {images:,} images",
+        f"data       {shown(config.data)}: {images:,} images",
         f"recipe     {recipe} ({shapes}), fingerprint {recipe.fingerprint}",
         f"steps      {steps.total:,} of {config.batch_size} images, {steps.steps_per_epoch:,} an epoch; "
         f"rate to {steps.peak:.4g} over {steps.warmup:,} steps, then cosine to {steps.final:g}",
         f"where      {known['device']}, {world.size} rank{'s' if world.size > 1 else ''}, "
         f"threads: torch {threads[0]}, rendering {threads[1]}",
         f"made by    {', '.join(f'{k} {v}' for k, v in known['versions'].items())}, commit {known['commit'] or 'unknown'}",
-        f"config     {', '.join(f'{key}={_shown(value)}' for key, value in flat.items())}",
+        f"config     {', '.join(f'{key}={shown(value)}' for key, value in flat.items())}",
     ]
     print("\n".join(lines), flush=True)
 
@@ -102,7 +102,3 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in tree.items():
         flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return flat
-
-
-def _shown(value: Any) -> str:
-    return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)

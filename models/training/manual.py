@@ -1,0 +1,47 @@
+"""The text of `viewmill train --help`: every key with its default, generated from the tree, so that each is written once."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from textwrap import wrap
+
+from ...augment.op import nearest
+from .. import METHODS
+from .config import RunConfig, describe, shown
+
+HEAD = """Usage: viewmill train METHOD data=... [KEY=VALUE]...
+
+Pretrain METHOD on images. The same command again goes on from the last checkpoint, within the epoch where it stopped;
+SIGTERM and Ctrl-C finish the step and save first. Several processes: torchrun --nproc-per-node N train.py METHOD ...
+
+  viewmill train simclr data='cifar10/train-{0000..0009}.tar' recipe=simclr_cifar knn.test_data='cifar10/test-*.tar'
+"""
+
+
+def train_manual(method: str | None = None) -> str:
+    """All keys of a run; with a method, its published defaults and its own keys too. Raises ValueError for an unknown one."""
+    lines = [HEAD, "Methods: " + ", ".join(f"{name} ({info.paper})" for name, info in METHODS.items()), ""]
+    defaults: dict[str, str] = {}
+    if method is not None:
+        if method not in METHODS:
+            raise ValueError(f"there is no method {method!r}; {nearest(method, list(METHODS))}")
+        info = METHODS[method]
+        defaults = {"out": f"runs/{method}"}
+        for key, value in info.published.items():
+            defaults |= {f"{key}.{k}": shown(v) for k, v in value.items()} if isinstance(value, dict) else {key: shown(value)}
+        lines += [f"Keys of {method}:"]
+        lines += _rows([(f"model.{f.name}", shown(getattr(info.load().Config(), f.name)), "") for f in fields(info.load().Config)])
+        lines += [""]
+    lines += ["Keys (without a default: the method's published value stands; `train METHOD --help` shows it):"]
+    rows = [(key, defaults.get(key, default), meaning) for key, default, meaning in describe(RunConfig)
+            if key not in ("method", "model")]
+    return "\n".join([*lines, *_rows(rows)])
+
+
+def _rows(rows: list[tuple[str, str, str]]) -> list[str]:
+    lines = []
+    for key, default, meaning in rows:
+        text = wrap(meaning, 76) or [""]
+        lines.append(f"  {f'{key}={default}':<38} {text[0]}".rstrip())
+        lines += [" " * 41 + more for more in text[1:]]
+    return lines

@@ -1,0 +1,328 @@
+"""A run as a user meets it: what it writes, how it is stopped, killed and resumed, and how it fails."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from viewmill import train as training
+from viewmill.models.training import checkpoint, metrics
+from viewmill.models.training.errors import RunFailure
+from viewmill.models.training.process import World
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SIDE, CLASSES = 32, 4
+TINY = ["recipe=simclr_cifar", "batch_size=16", "model.backbone=test_resnet", "log_every=1", "torch_threads=1",
+        "tensorboard=false", "loader.sidecar=false", "loader.threads=1", "optimizer.lr=0.1", "schedule.warmup_epochs=0.5"]
+
+# No method here draws from torch's generator while it trains; later ones will, and its state must come back too.
+NOISY = """
+import torch
+from viewmill.models.simclr import SimCLR
+forward = SimCLR.forward
+def noisy(self, batch):
+    values = forward(self, batch)
+    return {**values, "loss": values["loss"] * (1 + 0.1 * torch.rand(()))}
+SimCLR.forward = noisy
+"""
+THREE_EPOCHS = ["epochs=3", "knn.test_data=SHARDS/test-0.tar", "knn.k=5"]
+
+
+def write_shard(path: Path, count: int, seed: int) -> None:
+    """JPEGs of a class's colour under noise, as WebDataset stores them: key.jpg and key.cls."""
+    rng = np.random.default_rng(seed)
+    colours = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200], [180, 180, 60]])
+    with tarfile.open(path, "w") as tar:
+        for number in range(count):
+            label = number % CLASSES
+            pixels = np.clip(colours[label] + rng.normal(0, 40, (SIDE, SIDE, 3)), 0, 255).astype(np.uint8)
+            buffer = io.BytesIO()
+            Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
+            for suffix, data in (("jpg", buffer.getvalue()), ("cls", str(label).encode())):
+                info = tarfile.TarInfo(f"{seed:02d}{number:05d}.{suffix}")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of train-0.tar and train-1.tar, 40 images each, and test-0.tar, 24."""
+    folder = tmp_path_factory.mktemp("shards")
+    for name, count, seed in (("train-0.tar", 40, 1), ("train-1.tar", 40, 2), ("test-0.tar", 24, 3)):
+        write_shard(folder / name, count, seed)
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def noisy() -> Any:
+    from viewmill.models.simclr import SimCLR
+
+    forward = SimCLR.forward
+    exec(NOISY, {})
+    yield
+    SimCLR.forward = forward  # type: ignore[method-assign]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def words(shards: Path, out: Path, *more: str) -> list[str]:
+    return ["simclr", f"data={shards}/train-{{0..1}}.tar", f"out={out}", *TINY,
+            *(word.replace("SHARDS", str(shards)) for word in more)]
+
+
+def run(shards: Path, out: Path, *more: str) -> dict[str, Any]:
+    return training.train(*training.read(words(shards, out, *more)))
+
+
+def last_state(out: Path) -> dict[str, Any]:
+    return checkpoint.load(out / "checkpoints" / (out / "checkpoints" / "last").read_text().strip())
+
+
+def leaves(value: Any, name: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() for k, v in leaves(item, f"{name}.{key}").items()}
+    if isinstance(value, list | tuple):
+        return {k: v for key, item in enumerate(value) for k, v in leaves(item, f"{name}.{key}").items()}
+    return {name: value}
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    """Weights, optimizer, loader, random states and the logged numbers agree to the bit."""
+    one, two = (leaves({k: v for k, v in last_state(out).items() if k != "config"}) for out in (a, b))
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        same = torch.equal(value, two[name]) if isinstance(value, torch.Tensor) else value == two[name]
+        assert same, name
+    timed = {"images_per_s", "data_wait", "knn_seconds"}
+    rows = [[{k: v for k, v in row.items() if k not in timed} for row in metrics.read(out / "metrics.jsonl")] for out in (a, b)]
+    assert rows[0] == rows[1]
+
+
+@pytest.fixture(scope="module")
+def unbroken(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three epochs of five steps, with kNN after each, not interrupted."""
+    out = tmp_path_factory.mktemp("unbroken")
+    summary = run(shards, out, *THREE_EPOCHS)
+    assert (summary["step"], summary["stopped"]) == (15, 0)
+    return out
+
+
+def test_a_run_leaves_config_metrics_checkpoint_and_curves(unbroken: Path) -> None:
+    rows = metrics.read(unbroken / "metrics.jsonl")
+    steps = [row for row in rows if "loss" in row]
+    assert [row["step"] for row in steps] == list(range(1, 16))
+    assert {"loss", "lr", "images_per_s", "data_wait", "epoch"} <= steps[0].keys()
+    assert all(0 <= row["data_wait"] <= 1 and row["images_per_s"] > 0 for row in steps)
+    assert [row["step"] for row in rows if "knn" in row] == [0, 5, 10, 15]
+    assert {"knn_raw_pixels", "knn_untrained"} <= rows[0].keys()
+    config = json.loads((unbroken / "config.json").read_text())
+    assert config["config"]["batch_size"] == 16 and config["recipe"]["name"] == "simclr_cifar" and "torch" in config["versions"]
+    assert [p.name for p in checkpoint.written(unbroken / "checkpoints")] == ["step-00000015.pt"]
+    assert Image.open(unbroken / "curves.png").width > 600
+
+
+def test_the_rate_warms_up_and_ends_near_zero(unbroken: Path) -> None:
+    rates = [row["lr"] for row in metrics.read(unbroken / "metrics.jsonl") if "lr" in row]
+    assert rates[0] == 0 and max(rates) == rates[2] and rates[-1] < 0.05 * max(rates)
+
+
+def test_knn_of_pixels_is_what_scikit_learn_style_cosine_voting_finds(unbroken: Path) -> None:
+    # Four colours under noise: by hand, raw pixels tell them apart without a mistake.
+    assert metrics.read(unbroken / "metrics.jsonl")[0]["knn_raw_pixels"] == 1.0
+
+
+def test_the_same_command_again_has_nothing_left_to_do(shards: Path, unbroken: Path) -> None:
+    before = (unbroken / "metrics.jsonl").read_text()
+    assert run(shards, unbroken, *THREE_EPOCHS)["step"] == 15
+    assert (unbroken / "metrics.jsonl").read_text() == before
+
+
+KILLED = NOISY + """
+import os, signal, sys
+from viewmill.models.training import metrics
+from viewmill.train import main
+write = metrics.Metrics.write
+def dying(self, step, epoch, values):
+    write(self, step, epoch, values)
+    if step == 8 and "loss" in values:
+        os.kill(os.getpid(), signal.SIGKILL)
+metrics.Metrics.write = dying
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_killed_within_an_epoch_and_resumed_equals_unbroken_to_the_bit(shards: Path, unbroken: Path, tmp_path: Path) -> None:
+    arguments = words(shards, tmp_path, *THREE_EPOCHS, "checkpoint.steps=3", "loader.sidecar=true")
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / ".dev")}
+    command = [sys.executable, "-c", KILLED, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert last_state(tmp_path)["step"] == 6 and metrics.read(tmp_path / "metrics.jsonl")[-1]["step"] == 8
+    run(shards, tmp_path, *THREE_EPOCHS)
+    assert_same_run(unbroken, tmp_path)
+
+
+def signalled_at(step: int, number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = metrics.Metrics.write
+
+    def noting(self: metrics.Metrics, now: int, epoch: float, values: dict[str, float]) -> None:
+        write(self, now, epoch, values)
+        if now == step and "loss" in values:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(metrics.Metrics, "write", noting)
+
+
+@pytest.mark.parametrize("step", [8, 10])  # within an epoch; at the end of one, where a kNN is due that must not be lost
+def test_sigterm_finishes_the_step_and_the_same_command_goes_on_to_the_bit(
+        shards: Path, unbroken: Path, tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = words(shards, tmp_path, *THREE_EPOCHS)
+    with monkeypatch.context() as during:
+        signalled_at(step, signal.SIGTERM, during)
+        assert training.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert f"stopped by SIGTERM after step {step} of 15" in said
+    assert "to go on, give the same command again: viewmill train simclr 'data=" in said
+    assert last_state(tmp_path)["step"] == step
+    assert training.main(arguments) == 0
+    assert f"step-{step:08d}.pt, step {step} of 15" in capsys.readouterr().out
+    assert_same_run(unbroken, tmp_path)
+
+
+def test_ctrl_c_saves_too_but_keeps_its_status(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    signalled_at(2, signal.SIGINT, monkeypatch)
+    assert training.main(words(shards, tmp_path, "epochs=2")) == 130
+    assert last_state(tmp_path)["step"] == 2
+
+
+def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_good_checkpoint(
+        shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from viewmill.models.simclr import SimCLR
+
+    calls, forward = [0], SimCLR.forward
+
+    def spoiled(self: Any, batch: Any) -> dict[str, torch.Tensor]:
+        calls[0] += 1
+        values = forward(self, batch)
+        return {**values, "loss": values["loss"] * (float("nan") if calls[0] == 4 else 1.0)}
+
+    monkeypatch.setattr(SimCLR, "forward", spoiled)
+    with pytest.raises(RunFailure, match=r"the loss is not finite at step 4; the last good checkpoint, step-00000002\.pt"):
+        run(shards, tmp_path, "epochs=1", "checkpoint.steps=2")
+    assert last_state(tmp_path)["step"] == 2
+    assert [row["step"] for row in metrics.read(tmp_path / "metrics.jsonl")] == [1, 2, 3]
+
+
+def test_weights_that_a_gradient_spoiled_are_not_saved(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "clip", lambda parameters, bound: [p.grad.fill_(float("inf")) for p in parameters][:0] or None)
+    with pytest.raises(RunFailure, match="is not finite at step 2; no checkpoint had been written"):
+        run(shards, tmp_path, "epochs=1", "checkpoint.steps=2", "log_every=1")
+    assert not checkpoint.written(tmp_path / "checkpoints")
+
+
+@pytest.mark.parametrize(("more", "message"), [
+    (["batch_size=81"], "batch_size=81 needs at least as many images"),
+    (["seed=5"], "seed=0, this run has seed=5"),
+    (["model.backbone=test_vit"], "model.backbone=test_resnet, this run has model.backbone=test_vit"),
+    (["recipe.global/0.grayscale.p=0"], "another recipe"),
+    (["resume=never"], "choose another out="),
+    (["knn.test_data=absent-*.tar"], "absent-"),
+    (["sync_bn=true", "out=elsewhere"], "sync_bn=true needs CUDA"),
+])
+def test_what_does_not_fit_is_refused(shards: Path, unbroken: Path, more: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(shards, unbroken, "epochs=3", *more)
+
+
+def test_steps_end_a_run_within_an_epoch(shards: Path, tmp_path: Path) -> None:
+    assert run(shards, tmp_path, "epochs=3", "steps=3", "clip_grad=0.5", "channels_last=true", "precision=bf16")["step"] == 3
+    rows = metrics.read(tmp_path / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [1, 2, 3] and all(row["grad_norm"] > 0 for row in rows)
+
+
+def mae_words(shards: Path, out: Path, *more: str) -> list[str]:
+    small = [word for word in TINY if not word.startswith(("recipe", "model", "optimizer"))]
+    return ["mae", f"data={shards}/train-{{0..1}}.tar", f"out={out}", *small, "recipe=mae", "recipe.global.size_px=32", *more]
+
+
+def two_ranks(arguments: list[str]) -> list[subprocess.Popen[str]]:
+    """The command on ranks 0 and 1, as torchrun would start them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = []
+    for rank in ("0", "1"):
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / ".dev"), "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2",
+                       "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+        started.append(subprocess.Popen([sys.executable, "-m", "viewmill.train", *arguments], env=environment, text=True,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+    return started
+
+
+def test_two_ranks_train_like_one_and_their_checkpoint_goes_on_alone(shards: Path, tmp_path: Path) -> None:
+    # MAE has no batch norm, so two ranks of 8 images must do what one rank does with 16.
+    common = ["epochs=2", "steps=6", "checkpoint.steps=4"]
+    alone, both = tmp_path / "alone", tmp_path / "both"
+    processes = two_ranks(mae_words(shards, both, *common))
+    training.train(*training.read(mae_words(shards, alone, *common)))
+    ends = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], ends
+    assert "6 steps" in ends[0][0] and ends[1][0] == ""  # rank 0 alone speaks
+    losses = [[row["loss"] for row in metrics.read(out / "metrics.jsonl")] for out in (alone, both)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert len(last_state(both)["random"]) == 2 and last_state(both)["loader"] == last_state(alone)["loader"]
+    (both / "checkpoints" / "step-00000006.pt").unlink()
+    training.train(*training.read(mae_words(shards, both, *common)))
+    assert [row["loss"] for row in metrics.read(both / "metrics.jsonl")] == pytest.approx(losses[0], rel=1e-3)
+
+
+def test_ranks_that_do_not_divide_the_batch_are_refused(shards: Path, tmp_path: Path) -> None:
+    world = World(rank=0, size=3, local_rank=0, local_size=3, device=torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"batch_size=16 is for all ranks together, and 3 ranks do not divide it; use .*15"):
+        training._train(*training.read(words(shards, tmp_path)), world)
+
+
+@pytest.mark.slow
+def test_torchrun_stops_on_sigterm_and_goes_on(shards: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(REPOSITORY / "train.py"),
+               *words(shards, tmp_path, "epochs=200")]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / ".dev")}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for_step(tmp_path, 7, process)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    stopped = last_state(tmp_path)["step"]
+    assert stopped >= 7 and f"stopped by SIGTERM after step {stopped} of 1000" in out, err
+    more = subprocess.run([*command, f"steps={stopped + 2}"], env=environment, capture_output=True, text=True, timeout=120)
+    assert more.returncode == 0 and last_state(tmp_path)["step"] == stopped + 2, more.stderr
+    rows = [row["step"] for row in metrics.read(tmp_path / "metrics.jsonl") if "loss" in row]
+    assert rows == list(range(1, stopped + 3))
+
+
+def wait_for_step(out: Path, step: int, process: subprocess.Popen[str]) -> None:
+    limit = time.monotonic() + 100
+    while time.monotonic() < limit and process.poll() is None:
+        if any(row["step"] >= step for row in metrics.read(out / "metrics.jsonl")):
+            return
+        time.sleep(0.05)
+    process.kill()
+    raise AssertionError(f"step {step} was never reached: {process.communicate()}")
