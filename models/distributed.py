@@ -30,11 +30,8 @@ def gather(x: Tensor) -> tuple[Tensor, int]:
 
 def _sizes(x: Tensor) -> list[int]:
     # On the CPU if the group can: a number that comes back from a GPU would wait for all the work queued there.
-    try:
-        backends = dist.get_backend_config()
-    except (AttributeError, RuntimeError):
-        backends = dist.get_backend()
-    device = torch.device("cpu") if x.device.type == "cpu" or "cpu:" in backends or "gloo" in backends else x.device
+    on_cpu = x.device.type == "cpu" or "cpu:" in dist.get_backend_config()
+    device = torch.device("cpu") if on_cpu else x.device
     sizes = torch.zeros(world_size(), dtype=torch.int64, device=device)
     sizes[dist.get_rank()] = len(x)
     dist.all_reduce(sizes)
@@ -54,6 +51,6 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        summed = gradients[0].contiguous().clone()
+        summed = gradients[0].clone(memory_format=torch.contiguous_format)
         dist.all_reduce(summed)
         return summed[ctx.offset : ctx.offset + ctx.count], None, None

@@ -1,0 +1,122 @@
+"""Backbones by name: timm's, fitted to the image size, and our own small ones."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import timm
+import torch
+from timm.models.resnet import ResNet
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import nn
+
+from .convnet import ConvNet4
+
+OWN = {"convnet4": ConvNet4}
+CIFAR_STEM_PX = 64  # up to here a ResNet keeps the full resolution through its stem, as SimCLR's CIFAR-10 code does
+
+
+def backbone(name: str, image_px: int, in_chans: int = 3, *, patch_px: int | None = None, embed_dim: int | None = None,
+             depth: int | None = None, heads: int | None = None) -> tuple[nn.Module, int]:
+    """An untrained network from images (N, in_chans, image_px, image_px) to features (N, D), and D.
+
+    name: one of timm's, or `convnet4`. ResNets for images of at most 64 px get the stem of the CIFAR experiments: one 3x3
+    convolution of stride 1, no max pool. patch_px, embed_dim, depth, heads: for vision transformers alone, where the name's
+    own value shall not stand. Raises ValueError, one line: an unknown name with the nearest, an image size that the network
+    cannot take with the nearest that it can, overrides that do not apply.
+    """
+    overrides = {"patch_size": patch_px, "embed_dim": embed_dim, "depth": depth, "num_heads": heads}
+    overrides = {key: value for key, value in overrides.items() if value is not None}
+    if image_px < 1 or in_chans < 1:
+        raise ValueError(f"a backbone needs image_px and in_chans of at least 1, got {image_px} and {in_chans}")
+    if name in OWN:
+        if overrides:
+            raise ValueError(_no_overrides(name))
+        own = OWN[name](in_chans)
+        return own, own.num_features
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name, [*OWN, *timm.list_models()], 1, 0.0)[0]
+        raise ValueError(f"unknown backbone {name!r}; did you mean {close!r}? timm.list_models() has them all, and there is "
+                         f"{', '.join(OWN)}")
+    if embed_dim is not None and heads is not None and embed_dim % heads:
+        raise ValueError(f"embed_dim={embed_dim} needs to be a multiple of heads={heads}")
+    module = _create(name, image_px, in_chans, overrides)
+    if isinstance(module, ResNet):
+        if image_px <= CIFAR_STEM_PX:
+            _cifar_stem(module, in_chans)
+    else:
+        _refuse_size(name, module, image_px, in_chans)
+    return module, int(module.num_features)
+
+
+def vision_transformer(name: str, image_px: int, in_chans: int = 3, *, patch_px: int | None = None, embed_dim: int | None = None,
+                       depth: int | None = None, heads: int | None = None) -> VisionTransformer:
+    """`backbone`, for methods that work on a plain ViT's patches: patch_embed, pos_embed, cls_token, blocks, norm.
+
+    Raises ValueError also where the network is none, or has no table of absolute positions.
+    """
+    module, _ = backbone(name, image_px, in_chans, patch_px=patch_px, embed_dim=embed_dim, depth=depth, heads=heads)
+    if type(module) is not VisionTransformer or module.pos_embed is None:
+        raise ValueError(f"backbone {name!r} is no plain vision transformer with absolute positions; use for example "
+                         "'vit_base_patch16_224' or 'vit_small_patch16_224'")
+    return module
+
+
+def transformer_blocks(dim: int, depth: int, heads: int, mlp_ratio: float = 4.0) -> nn.Sequential:
+    """Pre-norm blocks on tokens (N, L, dim), LayerNorm eps 1e-6, with biases. Raises ValueError unless heads divides dim."""
+    if dim < 1 or depth < 1 or heads < 1 or dim % heads:
+        raise ValueError(f"transformer blocks need depth >= 1 and a width that heads divides, got width {dim}, depth {depth}, heads {heads}")
+    return nn.Sequential(*(Block(dim, heads, mlp_ratio, qkv_bias=True, norm_layer=_layer_norm) for _ in range(depth)))
+
+
+def _layer_norm(dim: int, **options: Any) -> nn.LayerNorm:
+    return nn.LayerNorm(dim, eps=1e-6, **options)
+
+
+def _create(name: str, image_px: int, in_chans: int, overrides: dict[str, Any]) -> nn.Module:
+    try:
+        return timm.create_model(name, pretrained=False, num_classes=0, in_chans=in_chans, img_size=image_px, **overrides)
+    except TypeError:
+        if overrides:
+            raise ValueError(_no_overrides(name)) from None
+        return timm.create_model(name, pretrained=False, num_classes=0, in_chans=in_chans)  # convolutional: any size
+    except (AssertionError, RuntimeError, ValueError, ZeroDivisionError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"backbone {name!r} cannot be built for image_px={image_px} {overrides or ''}: {reason}") from error
+
+
+def _no_overrides(name: str) -> str:
+    return f"backbone {name!r} takes no patch_px, embed_dim, depth or heads; they are for vision transformers"
+
+
+def _cifar_stem(module: ResNet, in_chans: int) -> None:
+    module.conv1 = nn.Conv2d(in_chans, module.bn1.num_features, 3, stride=1, padding=1, bias=False)
+    nn.init.kaiming_normal_(module.conv1.weight, mode="fan_out", nonlinearity="relu")
+    module.maxpool = nn.Identity()
+
+
+def _refuse_size(name: str, module: nn.Module, image_px: int, in_chans: int) -> None:
+    """Whether the network really takes such an image, before hours of other work have been done."""
+    patch = getattr(getattr(module, "patch_embed", None), "patch_size", None)
+    step = int(patch[0]) if isinstance(patch, tuple | list) else int(patch or 0)
+    if isinstance(module, VisionTransformer) and step:
+        if image_px % step:
+            raise ValueError(f"image size {image_px} px: backbone {name!r} cuts patches of {step} px, which do not divide it; "
+                             f"use {_nearest_sizes(image_px, step)}")
+        return
+    try:
+        training = module.training
+        with torch.no_grad():
+            module.eval()(torch.zeros(1, in_chans, image_px, image_px))
+        module.train(training)
+    except Exception as error:
+        info = getattr(module, "feature_info", None) or [{}]
+        step = max(step, int(info[-1].get("reduction", 0)) if isinstance(info[-1], dict) else 0, 1)
+        raise ValueError(f"image size {image_px} px: backbone {name!r} rejects it ({' '.join(str(error).split())[:120]}); its patch "
+                         f"or total stride is {step} px, use {_nearest_sizes(image_px, step)}") from error
+
+
+def _nearest_sizes(image_px: int, step: int) -> str:
+    below = image_px // step * step
+    return f"{below} or {below + step} px" if below else f"{step} px"

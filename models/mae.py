@@ -1,0 +1,155 @@
+"""MAE (He et al. 2021, arXiv:2111.06377): a transformer sees a quarter of the patches, a small one paints the rest."""
+
+# ruff: noqa: RUF009 (key() gives a dataclass field)
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..losses.mae import masked_mse, normalize_patches, patchify
+from ..pipelines.batch import Batch
+from .backbone import transformer_blocks, vision_transformer
+from .positions import sincos_2d
+from .training.config import key
+
+
+@dataclass(frozen=True)
+class MAEConfig:
+    backbone: str = key("a plain vision transformer of timm's", "vit_base_patch16_224")
+    patch_px: int | None = key("side of a patch; null: the backbone's own; 4 for 32 px images", None)
+    embed_dim: int | None = key("width of the encoder; null: the backbone's own", None)
+    depth: int | None = key("blocks of the encoder; null: the backbone's own", None)
+    heads: int | None = key("attention heads of the encoder; null: the backbone's own", None)
+    decoder_dim: int = key("width of the decoder", 512)
+    decoder_depth: int = key("blocks of the decoder", 8)
+    decoder_heads: int = key("attention heads of the decoder", 16)
+    normalize_target: bool = key("reconstruct each patch minus its mean, over its standard deviation", True)
+    pooling: Literal["cls", "mean"] = key("features for evaluation: the class token, or the mean of all patches", "cls")
+
+    def __post_init__(self) -> None:
+        for name in ("patch_px", "embed_dim", "depth", "heads", "decoder_dim", "decoder_depth", "decoder_heads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"model.{name} needs a whole number of at least 1, got {value}")
+        if self.decoder_dim % self.decoder_heads or self.decoder_dim % 4:
+            raise ValueError(f"model.decoder_dim needs to be a multiple of 4 and of model.decoder_heads={self.decoder_heads}, "
+                             f"got {self.decoder_dim}")
+
+
+class MAE(nn.Module):
+    """Group "global" holds V views (V, B, C, image_px, image_px) with one drawn mask each, every mask of the same size.
+
+    L patches in `grid` rows and columns; D the encoder's width, p * p * C the values of a patch.
+    """
+
+    Config = MAEConfig
+
+    def __init__(self, config: MAEConfig, *, image_px: int, in_chans: int = 3) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = vision_transformer(config.backbone, image_px, in_chans, patch_px=config.patch_px,
+                                          embed_dim=config.embed_dim, depth=config.depth, heads=config.heads)
+        self.feature_dim = int(self.encoder.embed_dim)
+        self.patch_px = int(self.encoder.patch_embed.patch_size[0])
+        self.grid = (image_px // self.patch_px, image_px // self.patch_px)
+        if config.pooling == "cls" and self.encoder.cls_token is None:
+            raise ValueError(f"backbone {config.backbone!r} has no class token; use model.pooling=mean")
+        if not isinstance(self.encoder.norm, nn.LayerNorm):
+            raise ValueError(f"backbone {config.backbone!r} pools before its norm, which pretraining needs on every token; "
+                             "use for example 'vit_base_patch16_224'")
+
+        self.decoder_embed = nn.Linear(self.feature_dim, config.decoder_dim)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, config.decoder_dim))
+        self.decoder_blocks = transformer_blocks(config.decoder_dim, config.decoder_depth, config.decoder_heads)
+        self.decoder_norm = nn.LayerNorm(config.decoder_dim, eps=1e-6)
+        self.decoder_predict = nn.Linear(config.decoder_dim, self.patch_px**2 * in_chans)
+
+        # One prefix row of the decoder's table for each token in front of the patches (class token, registers).
+        self.prefix = int(self.encoder.num_prefix_tokens)
+        with torch.no_grad():
+            table = self.encoder.pos_embed
+            table.copy_(sincos_2d(*self.grid, self.feature_dim, table.shape[1] - self.grid[0] * self.grid[1]))
+        self.encoder.pos_embed.requires_grad_(False)
+        self.decoder_positions: Tensor
+        self.register_buffer("decoder_positions", sincos_2d(*self.grid, config.decoder_dim, self.prefix)[None], persistent=False)
+        self._begin()
+
+    def _begin(self) -> None:
+        """First weights as in the authors' code: Xavier for all linear layers and the patches', 0.02 for both tokens."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        patches = self.encoder.patch_embed.proj.weight
+        nn.init.xavier_uniform_(patches.data.view(len(patches), -1))
+        nn.init.normal_(self.mask_token, std=0.02)
+        for token in (self.encoder.cls_token, self.encoder.reg_token):
+            if token is not None:
+                nn.init.normal_(token, std=0.02)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """{"loss", "prediction_std": standard deviation of what is painted, 0 where only means are learnt}.
+
+        Raises ValueError where the masks' grid is not the patches', or masks hide different numbers of patches.
+        """
+        images, mask = batch.views["global"].flatten(0, 1), batch.masks("global").flatten(0, 1)
+        if tuple(mask.shape[1:]) != self.grid:
+            raise ValueError(f"masks of {mask.shape[1]} x {mask.shape[2]} patches do not fit a backbone of {self.grid[0]} x {self.grid[1]} "
+                             f"patches of {self.patch_px} px; set model.patch_px, or grid and visible of the recipe's mask")
+        mask = mask.flatten(1)
+        visible, restore = orders(mask)
+        mask, visible, restore = (t.to(images.device, non_blocking=True) for t in (mask, visible, restore))
+        prediction = self.decode(self.encode(images, visible), restore)
+        target = patchify(images, self.patch_px)
+        if self.config.normalize_target:
+            target = normalize_patches(target.float())
+        loss = masked_mse(prediction, target, mask)
+        return {"loss": loss, "prediction_std": prediction.detach().float().std()}
+
+    def encode(self, images: Tensor, visible: Tensor | None = None) -> Tensor:
+        """images (N, C, H, W) to tokens (N, prefix + K, D), after the last norm. visible (N, K): which patches are let in,
+        each with the position it has in the image; None: all."""
+        vit = self.encoder
+        x = vit.patch_embed(images)
+        x = x + vit.pos_embed[:, -x.shape[1]:]
+        if visible is not None:
+            x = x.gather(1, visible[:, :, None].expand(-1, -1, x.shape[2]))
+        # Their rows of the table are zero: nothing to add.
+        front = [token.expand(len(x), -1, -1) for token in (vit.cls_token, vit.reg_token) if token is not None]
+        return vit.norm(vit.blocks(vit.norm_pre(torch.cat([*front, x], 1))))
+
+    def decode(self, tokens: Tensor, restore: Tensor) -> Tensor:
+        """tokens (N, prefix + K, D) and restore (N, L), from `orders`, to (N, L, p * p * C)."""
+        x = self.decoder_embed(tokens)
+        front, x = x[:, : self.prefix], x[:, self.prefix :]
+        missing = self.mask_token.to(x.dtype).expand(len(x), restore.shape[1] - x.shape[1], -1)
+        x = torch.cat([x, missing], 1).gather(1, restore[:, :, None].expand(-1, -1, x.shape[2]))
+        x = torch.cat([front, x], 1) + self.decoder_positions
+        return self.decoder_predict(self.decoder_norm(self.decoder_blocks(x)))[:, self.prefix :]
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, C, image_px, image_px) to (N, feature_dim): all patches are seen, nothing is decoded."""
+        tokens = self.encode(images)
+        return tokens[:, 0] if self.config.pooling == "cls" else tokens[:, self.prefix :].mean(1)
+
+    def after_step(self, progress: float) -> None:
+        """Nothing follows the network here. progress: share of all steps that are done, in (0, 1]."""
+
+
+def orders(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """mask (N, L) bool, True = masked, to visible (N, K): the patches that are seen, ascending; and restore (N, L): where
+    each patch lies in the list of the seen followed by the masked. On the CPU this costs an accelerator no wait.
+
+    Raises ValueError where the images do not all show the same number K >= 1 of patches.
+    """
+    counts = (~mask).sum(1)
+    least, most = (int(n) for n in counts.aminmax()) if len(counts) else (1, 1)
+    if least != most or least < 1:
+        raise ValueError(f"every image needs the same number of visible patches, at least 1, got {least} to {most} of {mask.shape[1]}; "
+                         "use a mask of exact size, such as random_exact")
+    order = mask.to(torch.uint8).argsort(dim=1, stable=True)
+    return order[:, :least], order.argsort(dim=1)

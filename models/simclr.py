@@ -1,0 +1,76 @@
+"""SimCLR (Chen et al. 2020, arXiv:2002.05709): two views of an image find each other among all views of the batch."""
+
+# ruff: noqa: RUF009 (key() gives a dataclass field)
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..losses.info_nce import nt_xent
+from ..pipelines.batch import Batch
+from .backbone import backbone
+from .distributed import gather, world_size
+from .heads import simclr_projector
+from .training.config import key
+
+
+@dataclass(frozen=True)
+class SimCLRConfig:
+    backbone: str = key("any of timm's names, or convnet4", "resnet50")
+    projector_hidden: int | None = key("width inside the projector; null: the backbone's", None)
+    projector_dim: int = key("width of the embeddings that are compared", 128)
+    temperature: float = key("of the softmax over all other views; 0.1 on ImageNet, 0.5 on CIFAR-10", 0.1)
+    loss_scale: Literal["official", "paper"] = key("official: mean over images of both views' losses; paper: half of it", "official")
+    loss_chunk: int | None = key("anchors compared at a time, to save memory in very large batches; null: all", None)
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(f"model.temperature needs a number above 0, got {self.temperature}")
+        for name in ("projector_hidden", "projector_dim", "loss_chunk"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"model.{name} needs a whole number of at least 1, got {value}")
+
+
+class SimCLR(nn.Module):
+    """Group "global" holds two views of each image, (2, B, C, image_px, image_px)."""
+
+    Config = SimCLRConfig
+
+    def __init__(self, config: SimCLRConfig, *, image_px: int, in_chans: int = 3) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone, self.feature_dim = backbone(config.backbone, image_px, in_chans)
+        self.projector = simclr_projector(self.feature_dim, config.projector_hidden or self.feature_dim, config.projector_dim)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """{"loss", "alignment": mean cosine of an image's two views, "spread": standard deviation of the normalised
+        embeddings' coordinates, times sqrt(D): 1 where they fill the sphere, 0 where they have collapsed}.
+
+        Several ranks: each returns its anchors' share of the loss of all ranks' views, times the world size, so that the
+        mean over ranks, of losses and of gradients, is that of the whole batch. Raises ValueError unless views are two.
+        """
+        views = batch.views["global"]
+        if len(views) != 2:
+            raise ValueError(f"simclr compares two views, the recipe's group 'global' has {len(views)}; use recipe=simclr")
+        # Both in one pass: batch norm sees all 2B views together, as in the authors' code.
+        z_a, z_b = self.projector(self.backbone(views.flatten(0, 1))).chunk(2)
+        both, offset = gather(torch.stack([z_a, z_b], 1))
+        loss = nt_xent(z_a, z_b, self.config.temperature, scale=self.config.loss_scale, chunk=self.config.loss_chunk,
+                       others=(both[:, 0], both[:, 1]), offset=offset)
+        with torch.no_grad():
+            u_a, u_b = F.normalize(z_a.float(), dim=1), F.normalize(z_b.float(), dim=1)
+            alignment = (u_a * u_b).sum(1).mean()
+            spread = u_a.var(0, unbiased=False).sum().sqrt()
+        return {"loss": loss * world_size(), "alignment": alignment, "spread": spread}
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, C, image_px, image_px) to (N, feature_dim): the backbone's, without the projector."""
+        return self.backbone(images)
+
+    def after_step(self, progress: float) -> None:
+        """Nothing follows the network here. progress: share of all steps that are done, in (0, 1]."""
