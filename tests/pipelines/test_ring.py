@@ -139,6 +139,23 @@ def test_a_fork_does_not_return_its_copy_of_a_slot(borrower: Borrower) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+def test_a_fork_keeps_what_it_saw_while_the_parent_goes_on(borrower: Borrower) -> None:
+    r = Ring(LAYOUT, 1, borrower, shared=False)
+    views = r.lend(borrower.fill(1), 4)
+    ready, go = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.read(ready, 1)
+        os._exit(0 if (views["global"] == 1).all() else 1)
+    del views
+    while borrower.free:
+        borrower.fill(2)
+    os.write(go, b"x")
+    os.close(ready)
+    os.close(go)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def test_a_ring_larger_than_memory_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch, borrower: Borrower) -> None:
     monkeypatch.setattr(ring, "available_bytes", lambda: 2**30)
     with pytest.raises(ValueError, match=r"^3 batches of 1000000 samples need .* GiB .* 1.0 GiB available: use"):

@@ -139,8 +139,9 @@ def test_an_exception_keeps_its_type_and_its_one_line() -> None:
 
 def test_too_many_bad_samples_are_told_as_in_process(tmp_path: Path) -> None:
     root = folder(tmp_path, 12, broken={1, 2})
-    with Loader(root, SMALL, 4) as loader, pytest.raises(RuntimeError, match=r"^2 of 12 samples .*max_bad=0.01"):
+    with Loader(root, SMALL, 4) as loader, pytest.raises(RuntimeError, match="^2 of 12 samples .*max_bad=0.01") as told:
         list(loader)
+    assert "\n" not in str(told.value) and "in __next__" in told.value.__notes__[0]  # where it happened, for a report
 
 
 def test_bad_samples_are_named_once_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -225,6 +226,7 @@ def test_a_fork_starts_its_own_and_leaves_the_parents_alone(loader: Loader) -> N
         status = 1
         try:
             del first
+            assert sidecar_of(loader)._channel.socket.fileno() == -1  # else the parent's death would go unseen
             loader.sidecar, loader.threads = False, 1  # a fork of threads is no place to start processes in a test
             status = 0 if next(batches).position.tolist() == [4, 5, 6, 7] else 2
         finally:
