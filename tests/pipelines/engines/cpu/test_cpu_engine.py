@@ -1,0 +1,166 @@
+"""The same bits for any batch, number of threads and processor; kernels stay inside their arrays; refusals by name."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import viewmill as vm
+from viewmill.augment import Recipe, UnsupportedRecipe, View
+from viewmill.augment.ops import Blur, Crop, Flip, LabSplit, Normalize, Resize
+from viewmill.pipelines.engines.cpu import CpuEngine, render
+
+EVERYTHING = """
+import sys, numpy as np, viewmill as vm
+from hashlib import sha256
+from viewmill.augment import Recipe, View
+from viewmill.augment.ops import *
+from viewmill.pipelines.engines.cpu import render
+
+rng = np.random.default_rng(5)
+SIZES = [(61, 83), (33, 400), (300, 41), (1, 1), (255, 255), (97, 131)]
+images = [rng.integers(0, 256, (*hw, 3), dtype=np.uint8) for hw in SIZES]
+digest = sha256()
+recipes = [vm.recipe(n) for n in ("dino", "simclr", "byol", "mae", "rotnet")]
+for side in (32, 96, 98, 160, 224, 255, 1, 7):
+    ops = (Crop(size_px=side, filter="lanczos"), Jitter(p=1.0), Blur(p=1.0), Flip())
+    recipes.append(Recipe((View("a", side, ops),)))
+recipes.append(Recipe((View("a", 50, (Resize(side_px=60), CenterCrop(size_px=50), Rotate(angles_deg=(90, 180), pick="random",
+    direction="clockwise"), Blur(p=1.0, kind="gaussian", taps=23, border="reflect"))),)))
+recipes.append(Recipe((View("a", 40, (Resize(side_px=60), RandomCrop(size_px=40, pad_px=9), Solarize(p=1.0))),)))
+for recipe in recipes:
+    n = len(images)
+    params = vm.draw(recipe, 3, 1, np.arange(n), np.array(SIZES), position=np.arange(n), length=n)
+    for dtype in ("float32", "float16", "bfloat16"):
+        for name, views in render(images, recipe, params, dtype).items():
+            digest.update(views.tobytes())
+print(digest.hexdigest())
+"""
+
+
+def digest_in_a_new_process(cache: Path, **environment: str) -> str:
+    ran = subprocess.run([sys.executable, "-c", EVERYTHING], capture_output=True, text=True, env={
+        **os.environ, "PYTHONPATH": str(Path(vm.__file__).parents[1]), "VIEWMILL_CACHE_DIR": str(cache), **environment})
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    return ran.stdout.strip()
+
+
+def test_the_bits_are_those_of_a_generic_processor(tmp_path: Path) -> None:
+    here = digest_in_a_new_process(Path(os.environ.get("VIEWMILL_CACHE_DIR", "")) if "VIEWMILL_CACHE_DIR" in os.environ
+                                   else _default_cache())
+    assert digest_in_a_new_process(tmp_path, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="") == here
+
+
+@pytest.mark.slow
+def test_kernels_stay_inside_their_arrays(tmp_path: Path) -> None:
+    digest_in_a_new_process(tmp_path, NUMBA_BOUNDSCHECK="1")
+
+
+def _default_cache() -> Path:
+    from viewmill.pipelines.engines.cpu.cache import cache_folder
+
+    return cache_folder()
+
+
+def drawn(recipe: Recipe, images: list[np.ndarray]) -> dict:
+    n = len(images)
+    return vm.draw(recipe, 0, 0, np.arange(n), np.array([i.shape[:2] for i in images]), position=np.arange(n), length=n)
+
+
+@pytest.fixture(scope="module")
+def pictures(photograph: np.ndarray) -> list[np.ndarray]:
+    return [np.ascontiguousarray(photograph[i:, 2 * i:]) for i in range(9)]
+
+
+def test_threads_and_batches_change_no_bit(pictures: list[np.ndarray]) -> None:
+    recipe = vm.recipe("simclr_cifar")
+    params = drawn(recipe, pictures)
+    whole = render(pictures, recipe, params)["global"]
+    for threads in (2, 4):
+        assert render(pictures, recipe, params, threads=threads)["global"].tobytes() == whole.tobytes()
+    from viewmill.augment.draw import take
+
+    for row in range(9):
+        alone = render([pictures[row]], recipe, take(params, np.array([row])))["global"]
+        assert alone[:, 0].tobytes() == whole[:, row].tobytes()
+
+
+def test_buffers_reused_from_other_images_leave_no_trace(pictures: list[np.ndarray]) -> None:
+    """Large after small after large: what a thread's scratch still holds must not show."""
+    recipe = Recipe((View("a", 16, (Resize(side_px=20), Crop(size_px=16), Blur(p=1.0))),))
+    engine = CpuEngine(recipe)
+    rng = np.random.default_rng(0)
+    large = rng.integers(0, 256, (200, 310, 3), dtype=np.uint8)
+    images = [pictures[8], large, pictures[0], large]
+    packed = engine.pack(drawn(recipe, images))
+    out = {"a": np.empty((1, 4, 3, 16, 16), np.float32)}
+    for row, image in enumerate(images):
+        engine.render_into(image, packed[row], out, row)
+    for row, image in enumerate(images):
+        fresh = {"a": np.empty((1, 4, 3, 16, 16), np.float32)}
+        CpuEngine(recipe).render_into(image, packed[row], fresh, row)
+        assert np.array_equal(fresh["a"][:, row], out["a"][:, row])
+
+
+def test_only_its_own_row_is_written(pictures: list[np.ndarray]) -> None:
+    recipe = vm.recipe("simclr_cifar")
+    engine = CpuEngine(recipe)
+    packed = engine.pack(drawn(recipe, pictures))
+    out = {"global": np.full((2, 9, 3, 32, 32), 7.0, np.float32)}
+    engine.render_into(pictures[4], packed[4], out, 4)
+    untouched = np.delete(out["global"], 4, axis=1)
+    assert (untouched == 7).all() and not (out["global"][:, 4] == 7).any()
+
+
+def test_a_pickled_engine_renders_the_same(pictures: list[np.ndarray]) -> None:
+    recipe = vm.recipe("simclr_cifar")
+    engine = CpuEngine(recipe)
+    packed = engine.pack(drawn(recipe, pictures))
+    outs = []
+    for each in (engine, pickle.loads(pickle.dumps(engine))):
+        outs.append({"global": np.zeros((2, 9, 3, 32, 32), np.float32)})
+        each.render_into(pictures[0], packed[0], outs[-1], 0)
+    assert sha256(outs[0]["global"].tobytes()).digest() == sha256(outs[1]["global"].tobytes()).digest()
+
+
+@pytest.mark.parametrize(("ops", "says"), [
+    ((Crop(size_px=8), LabSplit(keep=("L",))), "no kernel for lab_split in this form; try engine='torch'"),
+    ((Flip(), Crop(size_px=8)), "crops before anything else"),
+    ((Crop(size_px=8, filter="lanczos", antialias=False, cubic_a=-0.5),), "no kernel for crop"),
+])
+def test_a_refusal_names_the_op_and_the_engine_that_may_have_it(ops: tuple, says: str) -> None:
+    with pytest.raises(UnsupportedRecipe, match=says):
+        CpuEngine(Recipe((View("a", 8, ops),)))
+
+
+def test_images_of_another_kind_are_refused() -> None:
+    recipe = Recipe((View("a", 8, (Crop(size_px=8), Blur(), Normalize(kind="none"))),))
+    with pytest.raises(ValueError, match=r"an image is uint8 \(H, W, 3\), got float64 \(9, 9, 3\)"):
+        render([np.zeros((9, 9, 3))], recipe, drawn(recipe, [np.zeros((9, 9, 3))]))
+
+
+def test_kernels_are_cached_for_the_user_under_a_hash_of_their_sources(tmp_path: Path) -> None:
+    code = ("import viewmill.pipelines.engines.cpu.colour as c, numpy as np; c.clip(np.zeros((3, 4), np.float32), np.float32(0), "
+            "np.float32(1)); print(c.clip.stats.cache_hits)")
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={
+        **os.environ, "PYTHONPATH": str(Path(vm.__file__).parents[1]), "VIEWMILL_CACHE_DIR": str(tmp_path)}) for _ in range(2)]
+    assert [r.returncode for r in runs] == [0, 0], runs[0].stderr
+    folders = [p.name for p in tmp_path.iterdir()]
+    assert len(folders) == 1 and folders[0].startswith("kernels-")
+    assert "1" in runs[1].stdout
+
+
+def test_an_unwritable_cache_is_replaced_by_a_temporary_one(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    code = ("import viewmill.pipelines.engines.cpu.cache as c; print(c._writable_folder())")
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={
+        **os.environ, "PYTHONPATH": str(Path(vm.__file__).parents[1]), "VIEWMILL_CACHE_DIR": str(blocked)})
+    assert ran.returncode == 0 and "viewmill-kernels-" in ran.stdout
