@@ -139,7 +139,7 @@ def test_an_exception_keeps_its_type_and_its_one_line() -> None:
 
 def test_too_many_bad_samples_are_told_as_in_process(tmp_path: Path) -> None:
     root = folder(tmp_path, 12, broken={1, 2})
-    with Loader(root, SMALL, 4) as loader, pytest.raises(RuntimeError, match="^2 of 12 samples .*max_bad=0.01") as told:
+    with Loader(root, SMALL, 4) as loader, pytest.raises(RuntimeError, match=r"^2 of 12 samples .*max_bad=0.01") as told:
         list(loader)
     assert "\n" not in str(told.value) and "in __next__" in told.value.__notes__[0]  # where it happened, for a report
 
