@@ -114,11 +114,14 @@ class Ring:
         for array in arrays.values():
             weakref.finalize(array, self._array_died, number, died, count).atexit = False
         if len(self._held) == len(self._memory):  # the trainer keeps them all: nothing could ever come next
-            if self.layout.slot_bytes > available_bytes():
+            try:
+                if self.layout.slot_bytes > available_bytes():
+                    raise OSError("memory is full")
+                self._grow()
+            except OSError as error:  # or there are too many open files: each slot is one
                 raise RuntimeError(
-                    f"the trainer holds {len(self._held)} batches of {_size(self.layout.slot_bytes)} and there is no memory for "
-                    "another: let go of tensors of earlier batches, or clone the part you keep")
-            self._grow()
+                    f"the trainer holds {len(self._held)} batches of {_size(self.layout.slot_bytes)} and there is no room for "
+                    f"another ({error}): let go of tensors of earlier batches, or clone the part you keep") from None
         return {group: as_tensor(array, self.layout.dtype) for group, array in arrays.items()}
 
     def close(self) -> None:

@@ -6,15 +6,18 @@ interpreter's lock they wait a whole switch interval. It lives exactly as long a
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import mmap
 import os
 import pickle
+import resource
 import signal
 import socket
 import sys
 import threading
 import time
+import traceback
 from functools import partial
 from queue import SimpleQueue
 
@@ -32,6 +35,9 @@ def main(fd: int, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.setswitchinterval(SWITCH_SECONDS)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(ValueError, OSError):  # macOS names an unlimited number that it does not allow
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
     channel = Channel(socket.socket(fileno=fd))
     free: SimpleQueue[FreeSlot | None] = SimpleQueue()
@@ -58,7 +64,8 @@ def _listen(channel: Channel, layout: Layout, free: SimpleQueue[FreeSlot | None]
         while True:
             kind, number, fd = channel.receive_slot()
             if kind == NEW:
-                assert fd is not None
+                if fd is None:
+                    raise OSError("too many open files: no further batch can be shared")
                 memory = mmap.mmap(fd, layout.slot_bytes)
                 os.close(fd)
                 slots[number] = FreeSlot(number, partial(layout.arrays, memory))
@@ -66,8 +73,12 @@ def _listen(channel: Channel, layout: Layout, free: SimpleQueue[FreeSlot | None]
                 free.put(slots[number])
             else:
                 del slots[number]
-    except (EOFError, OSError):
+    except EOFError:
         os._exit(0)
+    except BaseException:  # no batch could be made any more: the trainer reads this as our last words
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def _watch(parent: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import resource
 import signal
 import subprocess
 import sys
@@ -127,6 +128,18 @@ def test_last_words_are_passed_on() -> None:
     feed = SidecarFeed(pickle.dumps(Exits(os.abort)), LAYOUT, 1)
     with pytest.raises(RuntimeError, match=r"was killed by SIGABRT; its last words: Fatal Python error: Aborted$"):
         feed.next()
+
+
+def test_more_batches_than_open_files_are_told_and_not_waited_for(loader: Loader) -> None:
+    batches = iter(loader)
+    kept = [next(batches)]
+    used, limits = len(os.listdir("/dev/fd")), resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 10, limits[1]))
+    try:
+        with pytest.raises(RuntimeError, match=r"^the trainer holds \d+ batches .* open files"):
+            kept += [next(batches) for _ in range(40)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_an_exception_keeps_its_type_and_its_one_line() -> None:
