@@ -72,4 +72,6 @@ def _pillow(data: bytes, header: Header) -> np.ndarray:
                 return np.repeat(upper[..., None], 3, axis=2)
             return np.array(image.convert("RGB"))
     except Exception as error:  # plugins raise whatever a damaged file leads them to
+        if header.format == "JPEG":
+            raise BadSample("JPEG cut short or damaged") from error
         raise BadSample(f"{header.format} cannot be decoded ({type(error).__name__})") from error

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..augment.philox import words
 from .permutation import permute, round_keys
 
 SHUFFLES = ("full", "lanes", "none")
@@ -19,7 +20,8 @@ class Order:
     shard_sizes (S,): samples in each shard, empty ones allowed. shuffle:
 
     - "full": one permutation of the whole epoch; where any read costs the same.
-    - "lanes": shards are permuted, and their sequence is cut into `lanes` stretches of equal size (to one sample).
+    - "lanes": shards are permuted, and their sequence is cut into `lanes` stretches of equal size (to one sample), from a
+      sample on that is drawn each epoch, so that no sample is always first of its shard to be cut off.
       Position p is the next sample of lane p mod lanes, so a rank that serves every W-th position (W dividing lanes)
       reads the shards of its own lanes only, and those of one rank lie side by side where W is a product of the first
       prime factors of lanes, as any power of two for 256. Inside a lane samples are permuted within windows of about
@@ -53,7 +55,7 @@ class Order:
         self._lane_starts = np.empty(self.lanes, np.int64)
         self._lane_starts[in_sequence] = np.cumsum(self._lane_sizes[in_sequence]) - self._lane_sizes[in_sequence]
         self._window_samples = max(1, round(window * self._count / np.count_nonzero(sizes)))
-        self._epoch: tuple[int, np.ndarray, np.ndarray] | None = None
+        self._epoch: tuple[int, np.ndarray, np.ndarray, int] | None = None
 
     def __len__(self) -> int:
         return self._count
@@ -112,20 +114,23 @@ class Order:
         return permute(window.step, window.size, round_keys(self.seed, epoch, starts, "window")[which])
 
     def _sample(self, epoch: int, place: np.ndarray) -> np.ndarray:
-        """Sample numbers at places (N,) of the epoch's sequence of permuted shards."""
-        shards, ends = self._sequence(epoch)
+        """Sample numbers at places (N,) of the epoch's sequence of permuted shards, which is a ring."""
+        shards, ends, first = self._sequence(epoch)
+        place = (place + first) % self._count
         at = np.searchsorted(ends, place, side="right")
         shard = shards[at]
         return self._shard_starts[shard] + place - (ends[at] - self.shard_sizes[shard])
 
-    def _sequence(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """The epoch's shards in order (S,), and where in the sequence each ends (S,). The latest epoch's is kept."""
+    def _sequence(self, epoch: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """The epoch's shards in order (S,), where in the sequence each ends (S,), and at which of its samples the first lane
+        begins. The latest epoch's is kept."""
         kept = self._epoch
         if kept is None or kept[0] != epoch:
             count = len(self.shard_sizes)
             shards = permute(np.arange(count), count, round_keys(self.seed, epoch, _FIRST, "shards")[0])
-            kept = self._epoch = (epoch, shards, np.cumsum(self.shard_sizes[shards]))
-        return kept[1], kept[2]
+            low, high = words(self.seed, epoch, _FIRST, "order/start", 2)[0].tolist()
+            kept = self._epoch = (epoch, shards, np.cumsum(self.shard_sizes[shards]), (high << 32 | low) % self._count)
+        return kept[1:]
 
 
 @dataclass(frozen=True)

@@ -66,13 +66,11 @@ def _expand(pattern: str | Path) -> list[Path]:
 
 
 def _nearby(name: str) -> str:
-    """What there is instead: the deepest folder on the way that exists, and how far it helps."""
+    """What there is in its place."""
     folder = Path(name).parent
-    while not folder.is_dir():
-        if folder == folder.parent:
-            return ""
-        folder = folder.parent
+    if _GLOB.search(str(folder)):
+        return ""
+    if not folder.is_dir():
+        return f" (there is no folder {folder.resolve()})"
     tars = sorted(p.name for p in folder.glob("*.tar"))
-    if not tars:
-        return f" ({folder.resolve()} has no tars)"
-    return f" ({folder.resolve()} has {len(tars)} tars, the first is {tars[0]})"
+    return f" ({folder.resolve()} has {len(tars)} tars, the first is {tars[0]})" if tars else f" ({folder.resolve()} has no tars)"

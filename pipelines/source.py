@@ -12,9 +12,10 @@ from .faults import BadSample, DataError
 from .patterns import expand
 from .sources.arrays import ArraySource
 from .sources.folder import FolderSource
+from .sources.keys import NoSuchKey
 from .sources.tar import TarSource
 
-__all__ = ["ArraySource", "BadSample", "DataError", "FolderSource", "Source", "TarSource", "open_source"]
+__all__ = ["ArraySource", "BadSample", "DataError", "FolderSource", "NoSuchKey", "Source", "TarSource", "open_source"]
 
 
 @runtime_checkable
@@ -51,7 +52,7 @@ class Source(Protocol):
         ...
 
     def find(self, key: str) -> int:
-        """The number of the sample of a key. Raises KeyError, naming near keys, or the places of a key used twice."""
+        """The number of the sample of a key. Raises NoSuchKey, naming near keys, or the places of a key used twice."""
         ...
 
 
@@ -61,7 +62,7 @@ Data: TypeAlias = "str | Path | Sequence[Any] | np.ndarray | Source"
 def open_source(source: Data) -> Source:
     """The source that is meant by
 
-    - tar shards: a path, a brace pattern, a glob, a folder of tars, or a list of them;
+    - tar shards: a path, a brace pattern, a glob, or a list of them;
     - a folder of images: its folders are classes, numbered by name; without any it is unlabelled;
     - arrays: uint8 (N, H, W, 3), a list of (H, W, 3), or a pair of either with labels (N,);
     - a Source, taken as it is.
@@ -88,8 +89,11 @@ def open_source(source: Data) -> Source:
 
 
 def _of_folder(folder: Path) -> Source:
-    tars = sorted(folder.glob("*.tar"))
-    return TarSource(tars) if tars else FolderSource(folder)
+    tars = sorted(path.name for path in folder.glob("*.tar"))
+    if tars:  # never all of them unasked: training and test shards often lie side by side
+        raise DataError(f"{folder}: a folder of {len(tars)} tars, from {tars[0]} to {tars[-1]}: say which, "
+                        f"as in {folder / 'NAME-*.tar'}")
+    return FolderSource(folder)
 
 
 def _files(paths: list[Path]) -> list[Path]:

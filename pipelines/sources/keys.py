@@ -15,10 +15,17 @@ def _shared(a: str, b: str) -> int:
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-def not_found(key: str, near: list[str]) -> KeyError:
-    return KeyError(f"no sample has the key {key!r}; near it: {', '.join(near)}")
+class NoSuchKey(KeyError):
+    """No sample, or not one alone, has a key. Prints as one plain line, which a KeyError does not."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
-def ambiguous(key: str, places: list[str]) -> KeyError:
+def not_found(key: str, near: list[str]) -> NoSuchKey:
+    return NoSuchKey(f"no sample has the key {key!r}; near it: {', '.join(near)}")
+
+
+def ambiguous(key: str, places: list[str]) -> NoSuchKey:
     more = f" and {len(places) - 3} more" if len(places) > 3 else ""
-    return KeyError(f"{len(places)} samples have the key {key!r}: write which, as in one of: {'; '.join(places[:3])}{more}")
+    return NoSuchKey(f"{len(places)} samples have the key {key!r}: write which, as in one of: {'; '.join(places[:3])}{more}")
