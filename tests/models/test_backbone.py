@@ -1,0 +1,71 @@
+"""Backbones: their stems, their sizes, and what they refuse."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from viewmill.models.backbone import backbone, transformer_blocks
+
+
+@pytest.mark.parametrize("name", ["resnet18", "test_resnet", "resnet26d"])
+def test_small_images_keep_their_resolution_through_a_resnets_stem(name: str) -> None:
+    module, dim = backbone(name, 32)
+    assert isinstance(module.conv1, nn.Conv2d) and isinstance(module.maxpool, nn.Identity)
+    assert (module.conv1.kernel_size, module.conv1.stride, module.conv1.bias) == ((3, 3), (1, 1), None)
+    assert module.act1(module.bn1(module.conv1(torch.zeros(2, 3, 32, 32)))).shape[2:] == (32, 32)
+    assert module(torch.zeros(2, 3, 32, 32)).shape == (2, dim)
+
+
+@pytest.mark.parametrize(("px", "stem"), [(64, (3, 3)), (65, (7, 7))])
+def test_the_stem_of_a_resnet_changes_at_64_px(px: int, stem: tuple[int, int]) -> None:
+    assert backbone("resnet18", px)[0].conv1.kernel_size == stem
+
+
+def test_the_last_gain_of_each_resnet_block_begins_at_zero() -> None:
+    assert all(float(block.bn2.weight.detach().abs().sum()) == 0 for block in backbone("resnet18", 32)[0].layer1)
+
+
+@pytest.mark.parametrize(("name", "px", "chans"), [("convnet4", 64, 3), ("convnet4", 20, 1), ("test_vit", 48, 3), ("test_convnext", 48, 4),
+                                                   ("test_resnet", 20, 1)])
+def test_features_have_the_width_that_is_promised(name: str, px: int, chans: int) -> None:
+    module, dim = backbone(name, px, chans)
+    assert module.training and module.eval()(torch.zeros(2, chans, px, px)).shape == (2, dim)
+
+
+def test_the_small_network_has_the_size_it_claims() -> None:
+    module, dim = backbone("convnet4", 64)
+    assert dim == 256 and sum(p.numel() for p in module.parameters()) == 9 * (3 * 32 + 32 * 64 + 64 * 128 + 128 * 256) + 2 * 480
+
+
+def test_a_vision_transformer_takes_other_sizes() -> None:
+    module, dim = backbone("vit_tiny_patch16_224", 32, patch_px=4, embed_dim=24, depth=2, heads=3)
+    assert dim == 24 and len(module.blocks) == 2 and module.blocks[0].attn.num_heads == 3
+    assert module.patch_embed.grid_size == (8, 8) and module(torch.zeros(2, 3, 32, 32)).shape == (2, 24)
+
+
+@pytest.mark.parametrize(("name", "px", "more", "message"), [
+    ("resnet188", 32, {}, "unknown backbone 'resnet188'; did you mean 'resnet18'?"),
+    ("convnet", 32, {}, "did you mean 'convnet4'?"),
+    ("vit_tiny_patch16_224", 100, {}, "image size 100 px: backbone 'vit_tiny_patch16_224' cuts patches of 16 px, "
+                                      "which do not divide it; use 96 or 112 px"),
+    ("vit_tiny_patch16_224", 8, {}, "cuts patches of 16 px, which do not divide it; use 16 px"),
+    ("vit_tiny_patch16_224", 30, {"patch_px": 4}, "patches of 4 px, which do not divide it; use 28 or 32 px"),
+    ("resnet18", 32, {"patch_px": 4}, "backbone 'resnet18' takes no patch_px"),
+    ("convnet4", 32, {"depth": 4}, "backbone 'convnet4' takes no patch_px"),
+    ("vit_tiny_patch16_224", 32, {"embed_dim": 10, "heads": 3}, "embed_dim=10 needs to be a multiple of heads=3"),
+    ("vit_tiny_patch16_224", 32, {"embed_dim": 10}, "cannot be built for image_px=32"),
+    ("resnet18", 0, {}, "image_px and in_chans of at least 1, got 0 and 3"),
+    ("inception_v3", 20, {}, "image size 20 px: backbone 'inception_v3' rejects it"),
+])
+def test_what_does_not_fit_is_one_line_with_the_way_out(name: str, px: int, more: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        backbone(name, px, **more)  # type: ignore[arg-type]
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_transformer_blocks() -> None:
+    blocks = transformer_blocks(16, 2, 4)
+    assert len(blocks) == 2 and blocks[0].norm1.eps == 1e-6 and blocks(torch.zeros(1, 3, 16)).shape == (1, 3, 16)
+    with pytest.raises(ValueError, match="a width that heads divides, got width 16, depth 1, heads 3"):
+        transformer_blocks(16, 1, 3)

@@ -1,0 +1,53 @@
+"""The registry: published numbers that make a run, and what is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from viewmill import models
+from viewmill.augment import presets
+from viewmill.models import METHODS, build, method_info
+from viewmill.models.training.overrides import resolve
+from viewmill.models.training.schedule import peak_rate
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_published_numbers_make_a_run(name: str) -> None:
+    info = method_info(name)
+    run, recipe = resolve(name, ["data=train.tar"], info.published, info.config())
+    assert run.model == info.config() and recipe.name == info.recipe == run.recipe
+    assert presets.recipe(info.recipe_32px).instances[0].size_hw == (32, 32)
+    assert info.name == name and "arXiv:" in info.paper
+
+
+@pytest.mark.parametrize(("name", "rate"), [("simclr", 4.8), ("mae", 2.4e-3)])
+def test_the_published_peak_rates(name: str, rate: float) -> None:
+    # 4.8 and 2.4e-3 at 4096 images a step, as both papers give them.
+    info = method_info(name)
+    run, _ = resolve(name, ["data=train.tar"], info.published, info.config())
+    assert run.batch_size == 4096 and peak_rate(run.optimizer, run.batch_size) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_small_form_fits_32_px(name: str) -> None:
+    info = method_info(name)
+    method = build(name, info.config(**info.fields_32px), image_px=32)
+    assert type(method) is info.load() and method.feature_dim > 0
+
+
+def test_what_is_unknown_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown method 'simcrl'; did you mean 'simclr'\\?"):
+        build("simcrl", image_px=32)
+    with pytest.raises(ValueError, match="unknown method 'zzz'; known: simclr, mae"):
+        method_info("zzz")
+    with pytest.raises(ValueError, match="simclr needs its own fields, SimCLRConfig, got MAEConfig"):
+        build("simclr", method_info("mae").config(), image_px=32)
+
+
+def test_the_list_of_methods_needs_no_torch() -> None:
+    code = "import sys; from viewmill.models import METHODS; list(METHODS); sys.exit('torch' in sys.modules)"
+    root = Path(models.__file__).resolve().parents[1] / ".dev"
+    assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(root)}).returncode == 0

@@ -1,0 +1,100 @@
+"""SimCLR: its head and loss as published, one joint pass, and that it learns."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from viewmill.models.simclr import SimCLR, SimCLRConfig
+
+from .batches import batch_of, random_views
+
+
+def small(**fields: object) -> SimCLR:
+    torch.manual_seed(0)
+    return SimCLR(SimCLRConfig(**{"backbone": "convnet4", "projector_dim": 16, **fields}), image_px=16)  # type: ignore[arg-type]
+
+
+def test_the_published_projector() -> None:
+    torch.manual_seed(0)
+    head = SimCLR(SimCLRConfig(backbone="resnet18"), image_px=32).projector
+    first, norm, relu, second, last = head
+    assert [type(m) for m in head] == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear, nn.BatchNorm1d]
+    assert first.weight.shape == (512, 512) and second.weight.shape == (128, 512)
+    assert first.bias is None and second.bias is None
+    assert norm.bias.requires_grad and last.weight.requires_grad and not last.bias.requires_grad
+    assert float(first.weight.detach().std()) == pytest.approx(0.01, rel=0.02)
+
+
+def test_published_defaults() -> None:
+    config = SimCLRConfig()
+    assert (config.backbone, config.projector_dim, config.temperature, config.loss_scale) == ("resnet50", 128, 0.1, "official")
+
+
+def test_the_loss_is_the_mean_over_images_of_both_views_cross_entropy() -> None:
+    # From the embeddings on, written out with a dense matrix in float64.
+    method, views = small(temperature=0.3), random_views(2, 5, 16)
+    z = nn.functional.normalize(method.projector(method.backbone(views.flatten(0, 1))).double(), dim=1)
+    shares = ((z @ z.T / 0.3).exp() * (1 - torch.eye(10, dtype=torch.float64)))
+    shares = shares / shares.sum(1, keepdim=True)
+    expected = -sum(math.log(float(shares[i, (i + 5) % 10].detach())) for i in range(10)) / 5
+    values = method(batch_of(views))
+    assert float(values["loss"].detach()) == pytest.approx(expected, rel=1e-5)
+    assert float(values["alignment"]) == pytest.approx(float((z[:5] * z[5:]).sum(1).mean().detach()), abs=1e-5)
+    assert float(small(temperature=0.3, loss_scale="paper")(batch_of(views))["loss"].detach()) == pytest.approx(expected / 2, rel=1e-5)
+
+
+def test_batch_norm_sees_both_views_in_one_pass() -> None:
+    method, views = small(), random_views(2, 4, 16)
+    calls: list[int] = []
+    method.backbone.register_forward_hook(lambda module, inputs, output: calls.append(len(inputs[0])))
+    method(batch_of(views))
+    assert calls == [8]
+
+
+def test_only_the_loss_carries_a_gradient_and_every_trainable_weight_gets_one() -> None:
+    method = small()
+    values = method(batch_of(random_views(2, 4, 16)))
+    assert values["loss"].shape == () and not any(v.requires_grad for k, v in values.items() if k != "loss")
+    values["loss"].backward()
+    assert [name for name, p in method.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+def test_spread_is_zero_where_all_embeddings_are_one() -> None:
+    method = small().eval()
+    views = random_views(1, 1, 16).expand(2, 6, -1, -1, -1)
+    values = method(batch_of(views))
+    assert float(values["spread"]) == pytest.approx(0, abs=1e-3) and float(values["alignment"]) == pytest.approx(1, abs=1e-4)
+
+
+def test_it_learns_to_tell_images_apart() -> None:
+    method = small(temperature=0.5)
+    base = random_views(1, 16, 16)
+    optimizer = torch.optim.SGD(method.parameters(), 0.2, momentum=0.9)
+    losses = []
+    for step in range(8):
+        loss = method(batch_of(base + 0.5 * random_views(2, 16, 16, seed=step + 1)))["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert sum(losses[-2:]) < 0.8 * sum(losses[:2])
+
+
+def test_features_are_the_backbones() -> None:
+    method = small().eval()
+    images = random_views(1, 3, 16)[0]
+    assert method.features(images).shape == (3, method.feature_dim) == (3, 256)
+    assert torch.equal(method.features(images), method.backbone(images))
+    assert method.after_step(0.5) is None
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="simclr compares two views, the recipe's group 'global' has 3"):
+        small()(batch_of(random_views(3, 2, 16)))
+    with pytest.raises(ValueError, match=r"model\.temperature needs a number above 0, got 0"):
+        SimCLRConfig(temperature=0)
+    with pytest.raises(ValueError, match=r"model\.projector_dim needs a whole number of at least 1, got 0"):
+        SimCLRConfig(projector_dim=0)
