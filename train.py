@@ -22,10 +22,9 @@ import torch
 from torch import nn
 from viewmill import __version__
 from viewmill.augment.draw import DRAW_VERSION
-from viewmill.augment.op import nearest
 from viewmill.augment.recipe import Recipe
 from viewmill.evaluation.online import OnlineKnn
-from viewmill.models import METHODS, build
+from viewmill.models import METHODS, build, method_info
 from viewmill.models.training import checkpoint, metrics, process, provenance
 from viewmill.models.training.config import RunConfig
 from viewmill.models.training.errors import RunFailure, verdict
@@ -54,11 +53,10 @@ def read(words: Sequence[str]) -> tuple[RunConfig, Recipe]:
     """The run and the recipe that METHOD key=value ... asks for. Raises ValueError, one line, naming the nearest known."""
     if not words or "=" in words[0]:
         raise ValueError(f"which method? viewmill train METHOD data=... [key=value ...], METHOD one of {', '.join(METHODS)}")
-    name = words[0]
-    if name not in METHODS:
-        raise ValueError(f"there is no method {name!r}; {nearest(name, list(METHODS))}")
-    info = METHODS[name]
-    return resolve(name, words[1:], info.published, info.load().Config())
+    info = method_info(words[0])
+    # A recipe for 32 px images brings the network for such images; each of its fields can still be given.
+    small = f"recipe={info.recipe_32px}" in words[1:] and info.recipe_32px != info.recipe
+    return resolve(info.name, words[1:], info.published, info.config(**(info.fields_32px if small else {})))
 
 
 def train(config: RunConfig, recipe: Recipe) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(("words", "message"), [
     (["trian"], "No such command 'trian'"),
     (["train", "data=x.tar"], "which method?"),
-    (["train", "simclrr", "data=x.tar"], "no method 'simclrr'; did you mean 'simclr'?"),
+    (["train", "simclrr", "data=x.tar"], "unknown method 'simclrr'; did you mean 'simclr'?"),
     (["train", "simclr"], "simclr needs images: data=PATTERN"),
     (["train", "simclr", "data=absent-{0..3}.tar"], "absent-"),
     (["train", "simclr", "data=x.tar", "recipe=simclr_cifr"], "no recipe 'simclr_cifr'; did you mean 'simclr_cifar'?"),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from textwrap import wrap
 
-from ...augment.op import nearest
-from .. import METHODS
+from .. import METHODS, MethodInfo, method_info
 from .config import RunConfig, describe, shown
 
 HEAD = """Usage: viewmill train METHOD data=... [KEY=VALUE]...
@@ -20,22 +19,27 @@ SIGTERM and Ctrl-C finish the step and save first. Several processes: torchrun -
 
 def train_manual(method: str | None = None) -> str:
     """All keys of a run; with a method, its published defaults and its own keys too. Raises ValueError for an unknown one."""
-    lines = [HEAD, "Methods: " + ", ".join(f"{name} ({info.paper})" for name, info in METHODS.items()), ""]
+    lines = [HEAD, "Methods:", *(f"  {name:<10} {info.paper}" for name, info in METHODS.items()), ""]
     defaults: dict[str, str] = {}
     if method is not None:
-        if method not in METHODS:
-            raise ValueError(f"there is no method {method!r}; {nearest(method, list(METHODS))}")
-        info = METHODS[method]
+        info = method_info(method)
         defaults = {"out": f"runs/{method}"}
         for key, value in info.published.items():
             defaults |= {f"{key}.{k}": shown(v) for k, v in value.items()} if isinstance(value, dict) else {key: shown(value)}
         lines += [f"Keys of {method}:"]
-        lines += _rows([(f"model.{f.name}", shown(getattr(info.load().Config(), f.name)), "") for f in fields(info.load().Config)])
-        lines += [""]
+        own = info.config()
+        lines += _rows([(f"model.{f.name}", shown(getattr(own, f.name)), f.metadata.get("meaning", "")) for f in fields(own)])
+        lines += _small(info)
     lines += ["Keys (without a default: the method's published value stands; `train METHOD --help` shows it):"]
     rows = [(key, defaults.get(key, default), meaning) for key, default, meaning in describe(RunConfig)
             if key not in ("method", "model")]
     return "\n".join([*lines, *_rows(rows)])
+
+
+def _small(info: MethodInfo) -> list[str]:
+    given = " ".join(f"model.{name}={shown(value)}" for name, value in info.fields_32px.items())
+    text = f"With recipe={info.recipe_32px}, for 32 px images: {given}"
+    return [*wrap(text, 118, initial_indent="  ", subsequent_indent="    "), ""]
 
 
 def _rows(rows: list[tuple[str, str, str]]) -> list[str]:
