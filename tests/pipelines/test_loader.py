@@ -305,7 +305,7 @@ def resources() -> tuple[int, int, int]:
 
 @pytest.mark.parametrize("make", [
     pytest.param(lambda: (local(64, 4) for _ in range(30)), id="30 loaders, threads"),
-    pytest.param(lambda: (Loader(data(64), SMALL, 4) for _ in range(4)), id="4 loaders, sidecar"),
+    pytest.param(lambda: (Loader(data(64), SMALL, 4) for _ in range(3)), id="3 loaders, sidecar"),
     pytest.param(lambda: [Loader(data(64), SMALL, 4)] * 30, id="one loader, sidecar, 30 times"),
 ])
 def test_leaving_a_loop_early_leaves_nothing_behind(make: Callable[[], Any]) -> None:
