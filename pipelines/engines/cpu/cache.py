@@ -81,6 +81,15 @@ if _Locator not in CacheImpl._locator_classes:
     CacheImpl._locator_classes = [_Locator, *CacheImpl._locator_classes]
 
 
+_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": False, "error_model": "numpy"}
+"""No interpreter's lock; no fast-math: the same bits on every processor."""
+
+
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile on first use, without the interpreter's lock, without fast-math: the same bits on every processor."""
-    return numba.njit(nogil=True, cache=True, fastmath=False, error_model="numpy")(function)
+    """Compile on first use by other kernels. Python cannot call it: the wrapper would double the time that compiling takes."""
+    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
+
+
+def entry(function: Callable[..., Any]) -> Any:
+    """A kernel that Python calls."""
+    return numba.njit(no_cfunc_wrapper=True, **_OPTIONS)(function)

@@ -9,7 +9,7 @@ from numba import carray, float32, types
 from numba.extending import intrinsic
 
 from . import blur, colour, resample
-from .cache import kernel
+from .cache import entry, kernel
 from .program import (
     CLIP,
     CROP,
@@ -84,7 +84,7 @@ def mirror(planes: Any, height: int, width: int) -> None:
                 line[x], line[width - 1 - x] = line[width - 1 - x], line[x]
 
 
-@kernel
+@entry
 def render_image(image: Any, steps: Any, constants: Any, instances: Any, params: Any, bases: Any, batch: int, row: int, dtype: int,
                  columns: Any, bytes_a: Any, bytes_b: Any, stage: Any, first: Any, count: Any, weights: Any, floats: Any, sums: Any,
                  line: Any, pixels: Any, pixel_bits: Any, spare: Any) -> None:
