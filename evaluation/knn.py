@@ -11,8 +11,9 @@ def knn_scores(bank: Tensor, bank_label: Tensor, queries: Tensor, *, k: int = 20
                classes: int | None = None, chunk: int = 1024) -> Tensor:
     """(Q, classes) votes: each of a query's k nearest, by cosine, votes exp(cosine / temperature) for its class.
 
-    bank (N, D), bank_label (N,) int64 >= 0, queries (Q, D); float32 or wider inside; chunk queries at a time. Votes of a query are
-    relative to its nearest neighbour's, exp((cosine - largest) / temperature), which changes no ranking and cannot overflow.
+    bank (N, D), bank_label (N,) int64 >= 0, queries (Q, D); float32 or wider inside; chunk queries at a time.
+    Votes of a query are relative to its nearest neighbour's, exp((cosine - largest) / temperature), which changes no ranking
+    and cannot overflow.
     Raises ValueError on k outside 1 .. N, a temperature of 0 or less, labels that do not fit. Source: InstDisc,
     arXiv:1805.01978; DINO, arXiv:2104.14294 (k 20, temperature 0.07).
     """
@@ -42,7 +43,8 @@ def knn_accuracy(bank: Tensor, bank_label: Tensor, test: Tensor, test_label: Ten
     A test label that no bank feature has counts as a mistake. Raises ValueError as `knn_scores` does, and without test features.
     """
     if len(test) == 0 or test_label.shape != (len(test),):
-        raise ValueError(f"kNN needs test features with a label each, got {len(test)} features and {tuple(test_label.shape)} labels")
+        raise ValueError(f"kNN needs test features with a label each, got {len(test)} features and labels of shape "
+                         f"{tuple(test_label.shape)}")
     scores = knn_scores(bank, bank_label, test, k=k, temperature=temperature, chunk=chunk)
     return float((scores.argmax(1) == test_label.to(scores.device)).float().mean())
 

@@ -63,7 +63,8 @@ METHODS: dict[str, MethodInfo] = {
                               "exclude": "norm-and-bias"},
                 "schedule": {"warmup_epochs": 40, "final_lr": 0.0},
             },
-            fields_32px={"backbone": "vit_tiny_patch16_224", "patch_px": 4, "decoder_dim": 96, "decoder_depth": 2, "decoder_heads": 3},
+            fields_32px={"backbone": "vit_tiny_patch16_224", "patch_px": 4, "decoder_dim": 96, "decoder_depth": 2,
+                         "decoder_heads": 3},
         ),
     )
 }

@@ -47,7 +47,8 @@ def backbone(name: str, image_px: int, in_chans: int = 3, *, patch_px: int | Non
             _cifar_stem(module, in_chans)
     else:
         _refuse_size(name, module, image_px, in_chans)
-    return module, int(module.num_features)
+    dim: Any = module.num_features
+    return module, int(dim)
 
 
 def vision_transformer(name: str, image_px: int, in_chans: int = 3, *, patch_px: int | None = None, embed_dim: int | None = None,
@@ -66,12 +67,14 @@ def vision_transformer(name: str, image_px: int, in_chans: int = 3, *, patch_px:
 def transformer_blocks(dim: int, depth: int, heads: int, mlp_ratio: float = 4.0) -> nn.Sequential:
     """Pre-norm blocks on tokens (N, L, dim), LayerNorm eps 1e-6, with biases. Raises ValueError unless heads divides dim."""
     if dim < 1 or depth < 1 or heads < 1 or dim % heads:
-        raise ValueError(f"transformer blocks need depth >= 1 and a width that heads divides, got width {dim}, depth {depth}, heads {heads}")
-    return nn.Sequential(*(Block(dim, heads, mlp_ratio, qkv_bias=True, norm_layer=_layer_norm) for _ in range(depth)))
+        raise ValueError(f"transformer blocks need depth >= 1 and a width that heads divides, got width {dim}, depth {depth}, "
+                         f"heads {heads}")
+    return nn.Sequential(*(Block(dim, heads, mlp_ratio, qkv_bias=True, norm_layer=_LayerNorm) for _ in range(depth)))
 
 
-def _layer_norm(dim: int, **options: Any) -> nn.LayerNorm:
-    return nn.LayerNorm(dim, eps=1e-6, **options)
+class _LayerNorm(nn.LayerNorm):
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **{"eps": 1e-6, **options})
 
 
 def _create(name: str, image_px: int, in_chans: int, overrides: dict[str, Any]) -> nn.Module:
@@ -91,9 +94,11 @@ def _no_overrides(name: str) -> str:
 
 
 def _cifar_stem(module: ResNet, in_chans: int) -> None:
-    module.conv1 = nn.Conv2d(in_chans, module.bn1.num_features, 3, stride=1, padding=1, bias=False)
-    nn.init.kaiming_normal_(module.conv1.weight, mode="fan_out", nonlinearity="relu")
-    module.maxpool = nn.Identity()
+    width: Any = module.bn1.num_features
+    first = nn.Conv2d(in_chans, width, 3, stride=1, padding=1, bias=False)
+    nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
+    module.add_module("conv1", first)
+    module.add_module("maxpool", nn.Identity())
 
 
 def _refuse_size(name: str, module: nn.Module, image_px: int, in_chans: int) -> None:
@@ -113,8 +118,8 @@ def _refuse_size(name: str, module: nn.Module, image_px: int, in_chans: int) -> 
     except Exception as error:
         info = getattr(module, "feature_info", None) or [{}]
         step = max(step, int(info[-1].get("reduction", 0)) if isinstance(info[-1], dict) else 0, 1)
-        raise ValueError(f"image size {image_px} px: backbone {name!r} rejects it ({' '.join(str(error).split())[:120]}); its patch "
-                         f"or total stride is {step} px, use {_nearest_sizes(image_px, step)}") from error
+        raise ValueError(f"image size {image_px} px: backbone {name!r} rejects it ({' '.join(str(error).split())[:120]}); its "
+                         f"patch or total stride is {step} px, use {_nearest_sizes(image_px, step)}") from error
 
 
 def _nearest_sizes(image_px: int, step: int) -> str:

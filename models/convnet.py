@@ -21,7 +21,7 @@ class ConvNet4(nn.Module):
             nn.init.kaiming_normal_(layers[-3].weight, mode="fan_out", nonlinearity="relu")  # type: ignore[arg-type]
         self.layers = nn.Sequential(*layers)
         self.num_features = widths[-1]
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images.contiguous(memory_format=torch.channels_last)).mean((2, 3))

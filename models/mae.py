@@ -1,6 +1,5 @@
 """MAE (He et al. 2021, arXiv:2111.06377): a transformer sees a quarter of the patches, a small one paints the rest."""
 
-# ruff: noqa: RUF009 (key() gives a dataclass field)
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -69,10 +68,10 @@ class MAE(nn.Module):
 
         # One prefix row of the decoder's table for each token in front of the patches (class token, registers).
         self.prefix = int(self.encoder.num_prefix_tokens)
-        with torch.no_grad():
-            table = self.encoder.pos_embed
-            table.copy_(sincos_2d(*self.grid, self.feature_dim, table.shape[1] - self.grid[0] * self.grid[1]))
-        self.encoder.pos_embed.requires_grad_(False)
+        table = self.encoder.pos_embed
+        assert table is not None  # vision_transformer refuses those without
+        table.requires_grad_(False)
+        table.copy_(sincos_2d(*self.grid, self.feature_dim, table.shape[1] - self.grid[0] * self.grid[1]))
         self.decoder_positions: Tensor
         self.register_buffer("decoder_positions", sincos_2d(*self.grid, config.decoder_dim, self.prefix)[None], persistent=False)
         self._begin()
@@ -98,8 +97,9 @@ class MAE(nn.Module):
         """
         images, mask = batch.views["global"].flatten(0, 1), batch.masks("global").flatten(0, 1)
         if tuple(mask.shape[1:]) != self.grid:
-            raise ValueError(f"masks of {mask.shape[1]} x {mask.shape[2]} patches do not fit a backbone of {self.grid[0]} x {self.grid[1]} "
-                             f"patches of {self.patch_px} px; set model.patch_px, or grid and visible of the recipe's mask")
+            raise ValueError(f"masks of {mask.shape[1]} x {mask.shape[2]} patches do not fit a backbone of "
+                             f"{self.grid[0]} x {self.grid[1]} patches of {self.patch_px} px; "
+                             "set model.patch_px, or grid and visible of the recipe's mask")
         mask = mask.flatten(1)
         visible, restore = orders(mask)
         mask, visible, restore = (t.to(images.device, non_blocking=True) for t in (mask, visible, restore))
@@ -114,8 +114,9 @@ class MAE(nn.Module):
         """images (N, C, H, W) to tokens (N, prefix + K, D), after the last norm. visible (N, K): which patches are let in,
         each with the position it has in the image; None: all."""
         vit = self.encoder
+        assert vit.pos_embed is not None
         x = vit.patch_embed(images)
-        x = x + vit.pos_embed[:, -x.shape[1]:]
+        x = x + vit.pos_embed[:, -x.shape[1] :]
         if visible is not None:
             x = x.gather(1, visible[:, :, None].expand(-1, -1, x.shape[2]))
         # Their rows of the table are zero: nothing to add.
@@ -149,7 +150,7 @@ def orders(mask: Tensor) -> tuple[Tensor, Tensor]:
     counts = (~mask).sum(1)
     least, most = (int(n) for n in counts.aminmax()) if len(counts) else (1, 1)
     if least != most or least < 1:
-        raise ValueError(f"every image needs the same number of visible patches, at least 1, got {least} to {most} of {mask.shape[1]}; "
-                         "use a mask of exact size, such as random_exact")
+        raise ValueError(f"every image needs the same number of visible patches, at least 1, got {least} to {most} of "
+                         f"{mask.shape[1]}; use a mask of exact size, such as random_exact")
     order = mask.to(torch.uint8).argsort(dim=1, stable=True)
     return order[:, :least], order.argsort(dim=1)

@@ -21,6 +21,6 @@ def sincos_2d(rows: int, columns: int, dim: int, prefix: int = 0) -> Tensor:
         angle = index[:, None] * omega
         return torch.cat([angle.sin(), angle.cos()], 1)
 
-    row, column = torch.meshgrid(torch.arange(rows, dtype=torch.float64), torch.arange(columns, dtype=torch.float64), indexing="ij")
-    table = torch.cat([encode(column.flatten()), encode(row.flatten())], 1)
+    place = torch.arange(rows * columns, dtype=torch.int64)
+    table = torch.cat([encode(place % columns), encode(place // columns)], 1)
     return torch.cat([torch.zeros(prefix, dim, dtype=torch.float64), table]).float()

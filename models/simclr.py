@@ -1,6 +1,5 @@
 """SimCLR (Chen et al. 2020, arXiv:2002.05709): two views of an image find each other among all views of the batch."""
 
-# ruff: noqa: RUF009 (key() gives a dataclass field)
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ class SimCLRConfig:
     projector_hidden: int | None = key("width inside the projector; null: the backbone's", None)
     projector_dim: int = key("width of the embeddings that are compared", 128)
     temperature: float = key("of the softmax over all other views; 0.1 on ImageNet, 0.5 on CIFAR-10", 0.1)
-    loss_scale: Literal["official", "paper"] = key("official: mean over images of both views' losses; paper: half of it", "official")
+    loss_scale: Literal["official", "paper"] = key("official: mean over images of both losses; paper: half of it", "official")
     loss_chunk: int | None = key("anchors compared at a time, to save memory in very large batches; null: all", None)
 
     def __post_init__(self) -> None:

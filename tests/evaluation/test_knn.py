@@ -41,7 +41,8 @@ def test_equals_the_rule_written_out(k: int, temperature: float, chunk: int) -> 
                         chunk=chunk)
     np.testing.assert_allclose(scores / scores.sum(1, keepdim=True), expected / expected.sum(1, keepdims=True), rtol=1e-9)
     truth = rng.integers(0, 6, 50)
-    accuracy = knn_accuracy(*(torch.from_numpy(x) for x in (bank, label, queries, truth)), k=k, temperature=temperature, chunk=chunk)
+    tensors = [torch.from_numpy(x) for x in (bank, label, queries, truth)]
+    accuracy = knn_accuracy(*tensors, k=k, temperature=temperature, chunk=chunk)
     assert accuracy == pytest.approx(float((expected.argmax(1) == truth).mean()))
 
 
@@ -57,7 +58,7 @@ def test_a_tiny_temperature_is_the_nearest_neighbour_and_does_not_overflow() -> 
     rng = np.random.default_rng(2)
     bank, label, queries = rng.normal(size=(60, 8)), rng.integers(0, 4, 60), rng.normal(size=(20, 8))
     truth = reference(bank, label, queries, 1, 1, 4).argmax(1)
-    values = [torch.from_numpy(x.astype(np.float32)) if x.dtype == float else torch.from_numpy(x) for x in (bank, label, queries, truth)]
+    values = [torch.from_numpy(x.astype(np.float32) if x.dtype == float else x) for x in (bank, label, queries, truth)]
     assert knn_accuracy(*values, k=20, temperature=1e-4) == 1
 
 

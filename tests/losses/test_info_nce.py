@@ -24,7 +24,8 @@ def by_the_paper(z_a: np.ndarray, z_b: np.ndarray, temperature: float) -> float:
 
 def pair(images: int, dim: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return (torch.randn(images, dim, generator=generator, dtype=dtype), torch.randn(images, dim, generator=generator, dtype=dtype))
+    z_a, z_b = torch.randn(2, images, dim, generator=generator, dtype=dtype)
+    return z_a, z_b
 
 
 def test_two_images_by_hand() -> None:

@@ -26,8 +26,8 @@ def test_the_last_gain_of_each_resnet_block_begins_at_zero() -> None:
     assert all(float(block.bn2.weight.detach().abs().sum()) == 0 for block in backbone("resnet18", 32)[0].layer1)
 
 
-@pytest.mark.parametrize(("name", "px", "chans"), [("convnet4", 64, 3), ("convnet4", 20, 1), ("test_vit", 48, 3), ("test_convnext", 48, 4),
-                                                   ("test_resnet", 20, 1)])
+@pytest.mark.parametrize(("name", "px", "chans"), [
+    ("convnet4", 64, 3), ("convnet4", 20, 1), ("test_vit", 48, 3), ("test_convnext", 48, 4), ("test_resnet", 20, 1)])
 def test_features_have_the_width_that_is_promised(name: str, px: int, chans: int) -> None:
     module, dim = backbone(name, px, chans)
     assert module.training and module.eval()(torch.zeros(2, chans, px, px)).shape == (2, dim)

@@ -13,7 +13,7 @@ def test_the_first_half_of_the_channels_encodes_the_column() -> None:
     table = sincos_2d(2, 3, 8).numpy()
     assert table.shape == (6, 8)
     # Patch 5 is row 1, column 2; two frequencies, 1 and 10000 ** -0.5 = 0.01.
-    expected = [math.sin(2), math.sin(0.02), math.cos(2), math.cos(0.02), math.sin(1), math.sin(0.01), math.cos(1), math.cos(0.01)]
+    expected = [wave(x) for place in (2, 1) for wave in (math.sin, math.cos) for x in (place, 0.01 * place)]
     np.testing.assert_allclose(table[5], expected, rtol=1e-6)
     assert np.array_equal(table[0, :4], table[3, :4]) and np.array_equal(table[0, 4:], table[1, 4:])
 

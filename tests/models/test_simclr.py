@@ -20,7 +20,7 @@ def small(**fields: object) -> SimCLR:
 def test_the_published_projector() -> None:
     torch.manual_seed(0)
     head = SimCLR(SimCLRConfig(backbone="resnet18"), image_px=32).projector
-    first, norm, relu, second, last = head
+    first, norm, _, second, last = head
     assert [type(m) for m in head] == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear, nn.BatchNorm1d]
     assert first.weight.shape == (512, 512) and second.weight.shape == (128, 512)
     assert first.bias is None and second.bias is None
@@ -43,7 +43,8 @@ def test_the_loss_is_the_mean_over_images_of_both_views_cross_entropy() -> None:
     values = method(batch_of(views))
     assert float(values["loss"].detach()) == pytest.approx(expected, rel=1e-5)
     assert float(values["alignment"]) == pytest.approx(float((z[:5] * z[5:]).sum(1).mean().detach()), abs=1e-5)
-    assert float(small(temperature=0.3, loss_scale="paper")(batch_of(views))["loss"].detach()) == pytest.approx(expected / 2, rel=1e-5)
+    halved = small(temperature=0.3, loss_scale="paper")(batch_of(views))["loss"]
+    assert float(halved.detach()) == pytest.approx(expected / 2, rel=1e-5)
 
 
 def test_batch_norm_sees_both_views_in_one_pass() -> None:
