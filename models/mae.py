@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ..losses.mae import masked_mse, normalize_patches, patchify
-from ..pipelines.batch import Batch
 from .backbone import transformer_blocks, vision_transformer
 from .positions import sincos_2d
 from .training.config import key
+from .views import Views
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class MAE(nn.Module):
             if token is not None:
                 nn.init.normal_(token, std=0.02)
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, batch: Views) -> dict[str, Tensor]:
         """{"loss", "prediction_std": standard deviation of what is painted, 0 where only means are learnt}.
 
         Raises ValueError where the masks' grid is not the patches', or masks hide different numbers of patches.

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..losses.info_nce import nt_xent
-from ..pipelines.batch import Batch
 from .backbone import backbone
 from .distributed import gather, world_size
 from .heads import simclr_projector
 from .training.config import key
+from .views import Views
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class SimCLR(nn.Module):
         self.backbone, self.feature_dim = backbone(config.backbone, image_px, in_chans)
         self.projector = simclr_projector(self.feature_dim, config.projector_hidden or self.feature_dim, config.projector_dim)
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, batch: Views) -> dict[str, Tensor]:
         """{"loss", "alignment": mean cosine of an image's two views, "spread": standard deviation of the normalised
         embeddings' coordinates, times sqrt(D): 1 where they fill the sphere, 0 where they have collapsed}.
 

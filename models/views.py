@@ -1,0 +1,16 @@
+"""What a method reads of a batch; `viewmill.pipelines.batch.Batch` has it, and so may anything else."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Views(Protocol):
+    @property
+    def views(self) -> dict[str, Tensor]:
+        """By group, (V, B, C, H, W)."""
+
+    def masks(self, group: str) -> Tensor:
+        """(V, B, rows, columns) bool, True where masked."""
