@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -35,6 +36,137 @@ def train(words: Annotated[list[str] | None, typer.Argument(metavar="METHOD data
     from viewmill.train import run
 
     return run(words)
+
+
+@app.command(context_settings=ANY_WORDS)
+def preview(words: Annotated[list[str], typer.Argument(metavar="RECIPE data=... [KEY=VALUE]...")]) -> int:
+    """Draw a contact sheet of RECIPE's views (a name, or a run's folder), with what was drawn for each.
+
+    data=PATTERN out=views.png samples=4: the first samples of the epoch. key=KEY epoch=0 seed=0: exactly the views that a
+    sample got in that epoch of a run with that seed. engine=auto shuffle=auto lanes=256 window=16: as the run had them.
+    recipe.VIEW.OP.FIELD=value changes one field of the recipe.
+    """
+    from viewmill.pipelines.preview import preview as draw_sheet
+    from viewmill.pipelines.preview import saved_recipe
+    from viewmill.pipelines.source import NoSuchKey, open_source
+
+    name, *rest = words
+    given, changes = _given(rest, data=str, out="views.png", samples=4, key=str, epoch=0, seed=0, engine="auto", shuffle="auto",
+                            lanes=256, window=16)
+    recipe = _changed(saved_recipe(name), changes)
+    if "data" not in given:
+        raise ValueError("preview needs images: data=PATTERN, for example data='train-{0000..0009}.tar'")
+    source, out = open_source(given.pop("data")), Path(given.pop("out"))
+    samples = given.pop("samples")
+    key = given.pop("key", None)
+    try:
+        index = None if key is None else [source.find(key)]
+    except NoSuchKey as error:
+        raise ValueError(str(error)) from error
+    count = draw_sheet(source, recipe, out, index=index, samples=samples, **given)
+    print(f"{out}: {count} views by {recipe}, with their parameters")
+    return 0
+
+
+@app.command(name="list")
+def list_names(what: Annotated[str, typer.Argument(metavar="methods|recipes")]) -> int:
+    """Print the METHODS or the RECIPES there are, and where each comes from."""
+    from viewmill.augment.op import nearest
+    from viewmill.augment.presets import PRESETS
+    from viewmill.models import METHODS
+
+    if what == "recipes":
+        for name, preset in PRESETS.items():
+            views = ", ".join(f"{g.count} x {g.height} px {group}" for group, g in preset.recipe.groups.items())
+            print(f"{name:14s} {views:34s} {preset.source}" + (f" ({preset.note})" if preset.note else ""))
+    elif what == "methods":
+        for name, info in METHODS.items():
+            print(f"{name:14s} recipe {info.recipe}, at 32 px {info.recipe_32px:16s} {info.paper}")
+    else:
+        raise ValueError(f"viewmill list knows methods and recipes, not {what!r}; {nearest(what, ['methods', 'recipes'])}")
+    return 0
+
+
+@app.command(context_settings=ANY_WORDS)
+def bench(words: Annotated[list[str], typer.Argument(metavar="RECIPE data=... [KEY=VALUE]...")]) -> int:
+    """Measure RECIPE's views against bare decoding of the same images, alone and beside a busy trainer.
+
+    data=PATTERN threads=2 rounds=7 images=300 batch_size=32 engine=auto; peers=true measures a torch DataLoader with
+    torchvision on Pillow beside it; out=FILE.json keeps the figures.
+    """
+    import json
+
+    from viewmill.pipelines.bench import bench as measure
+    from viewmill.pipelines.preview import saved_recipe
+    from viewmill.pipelines.source import open_source
+
+    name, *rest = words
+    given, changes = _given(rest, data=str, threads=2, rounds=7, images=300, batch_size=32, engine="auto", peers=False, out=str)
+    if "data" not in given:
+        raise ValueError("bench needs images: data=PATTERN, for example data='train-{0000..0009}.tar'")
+    out = given.pop("out", None)
+    report = measure(open_source(given.pop("data")), _changed(saved_recipe(name), changes), **given)
+    print(report)
+    if out is not None:
+        Path(out).write_text(json.dumps(report.as_dict(), indent=1))
+    return 0
+
+
+@app.command(context_settings=ANY_WORDS)
+def demo(words: Annotated[list[str] | None, typer.Argument(metavar="[out=demo] [KEY=VALUE]...")] = None) -> int:
+    """Train SimCLR on tiles of public photographs, on the CPU, and say how much better than raw pixels it is.
+
+    Other keys are those of `viewmill train simclr`.
+    """
+    from viewmill.pipelines.photographs import write_tiles
+    from viewmill.pipelines.preview import preview as draw_sheet
+    from viewmill.pipelines.preview import saved_recipe
+    from viewmill.pipelines.source import open_source
+    from viewmill.train import run
+
+    words = words or []
+    out = Path(next((word.removeprefix("out=") for word in words if word.startswith("out=")), "demo"))
+    train_data, test_data = write_tiles(out / "shards")
+    recipe = _changed(saved_recipe("simclr_cifar"), ["recipe.global.size_px=64"])
+    draw_sheet(open_source(train_data), recipe, out / "views.png", samples=5)
+    print(f"tiles      {train_data} and {test_data}, of scikit-image's photographs\nviews      {out}/views.png", flush=True)
+    settings = [f"data={train_data}", "recipe=simclr_cifar", "recipe.global.size_px=64", "model.backbone=convnet4", "epochs=6",
+                "batch_size=256", f"knn.test_data={test_data}", "knn.every=2", "optimizer.lr=0.15", f"out={out}"]
+    summary = run(["simclr", *settings, *(word for word in words if not word.startswith("out="))])
+    print(f"           {out}/views.png shows what the network saw")
+    return 0 if summary["step"] == summary["total"] else 1
+
+
+def _given(words: Sequence[str], **known: Any) -> tuple[dict[str, Any], list[str]]:
+    """(the keys given and those with a default, the words that change the recipe). known: a default, or a type for none."""
+    from viewmill.augment.op import nearest
+
+    values = {key: default for key, default in known.items() if not isinstance(default, type)}
+    changes = []
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise ValueError(f"{word!r} is not key=value")
+        if key.startswith("recipe."):
+            changes.append(word)
+            continue
+        if key not in known:
+            raise ValueError(f"unknown key {key!r}; {nearest(key, list(known))}")
+        kind = known[key] if isinstance(known[key], type) else type(known[key])
+        try:
+            values[key] = {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
+        except (ValueError, KeyError):
+            raise ValueError(f"{key} needs {'true or false' if kind is bool else 'a whole number'}, got {text!r}") from None
+    return values, changes
+
+
+def _changed(recipe: Any, words: Sequence[str]) -> Any:
+    from viewmill.models.training.overrides import with_assignment
+
+    for word in words:
+        key, _, text = word.removeprefix("recipe.").partition("=")
+        recipe = with_assignment(recipe, key, text)
+    return recipe
 
 
 def main(words: Sequence[str] | None = None) -> int:

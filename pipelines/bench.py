@@ -41,7 +41,8 @@ class Rate:
 
 @dataclass(frozen=True)
 class Report:
-    """What one benchmark saw. ratio: views against bare decode, per image; busy: rate beside a busy trainer / alone."""
+    """What one benchmark saw. ratio: views against bare decode, per image; busy: rate beside a busy trainer / alone;
+    torchvision: a torch DataLoader with torchvision on Pillow, as many workers as there are threads; faster: its time / ours."""
 
     recipe: str
     engine: str
@@ -53,6 +54,8 @@ class Report:
     views_busy: Rate
     ratio: float
     busy: float
+    torchvision: Rate | None
+    faster: float | None
     machine: dict[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
@@ -60,35 +63,53 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"{self.recipe} on {self.engine}, {self.threads} threads, {self.images} images, {self.rounds} paired rounds"]
-        for name, rate in (("bare decode", self.decode), ("views", self.views), ("views, trainer busy", self.views_busy)):
+        rates = [("bare decode", self.decode), ("views", self.views), ("views, trainer busy", self.views_busy)]
+        if self.torchvision is not None:
+            rates.append(("torchvision", self.torchvision))
+        for name, rate in rates:
             lines.append(f"  {name:20s} {rate.median_ms:7.2f} ms an image ({rate.low_ms:.2f} to {rate.high_ms:.2f}), "
                          f"{1000 / rate.median_ms:7.1f} images/s")
         lines.append(f"  views / bare decode  {self.ratio:7.2f}")
         lines.append(f"  busy / alone         {self.busy:7.2f} of the rate")
+        if self.faster is not None:
+            lines.append(f"  torchvision / views  {self.faster:7.2f}")
         lines.append("  " + ", ".join(f"{k} {v}" for k, v in self.machine.items()))
         return "\n".join(lines)
 
 
 def bench(source: Source, recipe: Recipe, *, threads: int, rounds: int = 7, batch_size: int = 32, images: int = 300,
-          engine: str = "auto", prefetch: int = 2) -> Report:
-    """Measure. images: how many a round takes of each; the loader runs on, so a round is steady state."""
+          engine: str = "auto", prefetch: int = 2, peers: bool = False) -> Report:
+    """Measure. images: how many a round takes of each; the loaders run on, so a round is steady state. peers: also measure
+    a torch DataLoader with torchvision on Pillow."""
     data = [source.read(int(i)) for i in np.linspace(0, len(source) - 1, images).astype(int)]
     batches = -(-images // batch_size)
-    bare, alone, busy = [], [], []
+    bare, alone, busy, theirs = [], [], [], []
     loader = Loader(source, recipe, batch_size, epochs=None, threads=threads, engine=engine, prefetch=prefetch)
     with ThreadPoolExecutor(threads) as pool, loader:
         stream = iter(loader)
         _take(stream, 2 * prefetch + 2)
+        peer = _torchvision(source, recipe, batch_size, threads) if peers else None
         for _ in range(rounds):
             bare.append(_decode_all(pool, data) / images)
             _take(stream, prefetch + 2)
             alone.append(_take(stream, batches) / (batches * batch_size))
             _take(stream, prefetch + 2)
             busy.append(_take(stream, batches, busy=True) / (batches * batch_size))
+            if peer is not None:
+                _take(peer, 2 * threads + 1)  # what its workers had ready
+                theirs.append(_take(peer, batches) / (batches * batch_size))
         name = loader.engine
     ratio = statistics.median(a / b for a, b in zip(alone, bare, strict=True))
     beside = statistics.median(a / b for a, b in zip(alone, busy, strict=True))
-    return Report(str(recipe), name, threads, images, rounds, Rate.of(bare), Rate.of(alone), Rate.of(busy), ratio, beside, machine())
+    faster = statistics.median(a / b for a, b in zip(theirs, alone, strict=True)) if peers else None
+    return Report(str(recipe), name, threads, images, rounds, Rate.of(bare), Rate.of(alone), Rate.of(busy), ratio, beside,
+                  Rate.of(theirs) if peers else None, faster, machine())
+
+
+def _torchvision(source: Source, recipe: Recipe, batch_size: int, workers: int) -> Iterator[Any]:
+    from .peers import torchvision_loader
+
+    return iter(torchvision_loader(source, recipe, batch_size, workers))
 
 
 def machine() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ..augment import presets
 from ..augment.draw import Params, draw
 from ..augment.masks import Mask
 from ..augment.ops import Crop, Normalize, RandomCrop
@@ -25,17 +27,20 @@ CAPTION_LINES = 7
 FRAMES = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000", "#000075", "#f032e6")
 
 
-def preview(source: Source, recipe: Recipe, out: Path, *, index: Sequence[int], epoch: int = 0, seed: int = 0,
-            engine: str = "auto", shuffle: str = "full", lanes: int = 256, window: int = 16) -> int:
+def preview(source: Source, recipe: Recipe, out: Path, *, index: Sequence[int] | None = None, samples: int = 4, epoch: int = 0,
+            seed: int = 0, engine: str = "auto", shuffle: str = "auto", lanes: int = 256, window: int = 16) -> int:
     """Write a PNG: a row per sample, first the image with its boxes, then every view over its parameters.
 
-    The views are exactly those that a run with this recipe, seed and order made of the sample in that epoch. Returns the
-    number of views. Raises ValueError naming the sample where one cannot be decoded.
+    index: the samples' numbers in the data; None: the first `samples` of the epoch. The views are exactly those that a run
+    with this recipe, seed and order made of each sample in that epoch. Returns the number of views. Raises ValueError
+    naming the sample where one cannot be decoded.
     """
-    images = [_decoded(source, i) for i in index]
-    size_hw = np.array([image.shape[:2] for image in images])
+    if shuffle == "auto":
+        shuffle = "full" if source.local else "lanes"
     order = Order(source.shard_sizes, seed, lanes=lanes, window=window, shuffle=shuffle)
-    numbers = np.asarray(index, np.int64)
+    numbers = order.index(epoch, np.arange(min(samples, len(source)))) if index is None else np.asarray(index, np.int64)
+    images = [_decoded(source, i) for i in numbers]
+    size_hw = np.array([image.shape[:2] for image in images])
     params = draw(recipe, seed, epoch, numbers, size_hw, position=positions(order, epoch, numbers), length=len(order))
     views = render(images, recipe, params, engine=engine)
     rows = []
@@ -49,6 +54,20 @@ def preview(source: Source, recipe: Recipe, out: Path, *, index: Sequence[int], 
         rows.append(cells)
     _sheet(rows, f"{recipe}").save(out)
     return len(recipe.instances) * len(images)
+
+
+def saved_recipe(name: str) -> Recipe:
+    """A preset by name; or the recipe that a run saved, by its folder or its config.json."""
+    path = Path(name)
+    if path.is_dir():
+        path = path / "config.json"
+    if path.suffix != ".json":
+        return presets.recipe(name)
+    try:
+        saved = json.loads(path.read_text())
+        return Recipe.from_dict(saved.get("recipe", saved))
+    except (OSError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: no recipe can be read from it ({error}); name a preset, or the folder of a run") from error
 
 
 def positions(order: Order, epoch: int, index: np.ndarray, chunk: int = 1 << 18) -> np.ndarray:
