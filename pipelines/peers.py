@@ -71,7 +71,8 @@ class PillowViews(IterableDataset):
         worker = get_worker_info()
         order = np.random.default_rng(worker.id if worker else 0)
         while True:
-            image = Image.open(io.BytesIO(self.source.read(int(order.integers(len(self.source)))))).convert("RGB")
+            data = self.source.read(int(order.integers(len(self.source))))
+            image = Image.fromarray(data) if isinstance(data, np.ndarray) else Image.open(io.BytesIO(data)).convert("RGB")
             yield [transform(image) for transform in self.transforms]
 
 

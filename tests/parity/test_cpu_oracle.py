@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from viewmill.pipelines.engines.cpu import render
 
 from . import oracle

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-
 import viewmill as vm
+from PIL import Image
 from viewmill.augment import Recipe, View
 from viewmill.augment.ops import (
     Blur,

@@ -83,7 +83,7 @@ def pillow_blur(plane: Any, sigma_px: float, spare: Any, line: Any) -> None:
     """plane (H, W) float32, in place; spare (H, W), line (>= 2 * (W + 2 * reach),) are scratch."""
     height, width = plane.shape
     variance = np.float64(float32(sigma_px) * float32(sigma_px)) / 3.0
-    whole = int(math.floor((math.sqrt(12.0 * variance + 1.0) - 1.0) / 2.0))
+    whole = math.floor((math.sqrt(12.0 * variance + 1.0) - 1.0) / 2.0)
     part = (2 * whole + 1) * (whole * (whole + 1) - 3.0 * variance) / (6.0 * (variance - (whole + 1) * (whole + 1)))
     full = 1.0 / (2.0 * (whole + part) + 1.0)
     inner, ends = float32(full), float32(full * part)

@@ -26,6 +26,7 @@ from .program import (
     STORE,
 )
 
+BLURS = (PILLOW_BLUR, GAUSSIAN_BLUR)
 FLOAT32, FLOAT16, BFLOAT16 = 0, 1, 2
 DTYPES = {"float32": FLOAT32, "float16": FLOAT16, "bfloat16": BFLOAT16}
 
@@ -85,9 +86,9 @@ def mirror(planes: Any, height: int, width: int) -> None:
 
 
 @entry
-def render_image(image: Any, steps: Any, constants: Any, instances: Any, params: Any, bases: Any, batch: int, row: int, dtype: int,
-                 columns: Any, bytes_a: Any, bytes_b: Any, stage: Any, first: Any, count: Any, weights: Any, floats: Any, sums: Any,
-                 line: Any, pixels: Any, pixel_bits: Any, spare: Any) -> None:
+def render_image(image: Any, steps: Any, constants: Any, instances: Any, params: Any, bases: Any, batch: int, row: int,
+                 dtype: int, columns: Any, bytes_a: Any, bytes_b: Any, stage: Any, first: Any, count: Any, weights: Any,
+                 floats: Any, sums: Any, line: Any, pixels: Any, pixel_bits: Any, spare: Any) -> None:
     """image (H, W, 3) uint8; steps, constants, instances: a Program's; params: one packed row. bases (groups,) int64: the
     address of each group's (V, batch, C, H, W) array, of which [:, row] is written. The rest is scratch, see `scratch`.
     """
@@ -148,7 +149,7 @@ def render_image(image: Any, steps: Any, constants: Any, instances: Any, params:
             if params[at] != 0:
                 colour.grayscale(planes, float32(constants[s, 0]), float32(constants[s, 1]), float32(constants[s, 2]))
                 gray = True
-        elif code == PILLOW_BLUR or code == GAUSSIAN_BLUR:
+        elif code in BLURS:
             if params[at] != 0:
                 for c in range(1 if gray else 3):
                     plane, other = planes[c].reshape(h, w), spare[: h * w].reshape(h, w)

@@ -8,7 +8,21 @@ import numpy as np
 
 from ....augment.draw import Params
 from ....augment.masks import Mask
-from ....augment.ops import Blur, CenterCrop, Clip, Crop, Flip, Grayscale, Jitter, Normalize, Op, RandomCrop, Resize, Rotate, Solarize
+from ....augment.ops import (
+    Blur,
+    CenterCrop,
+    Clip,
+    Crop,
+    Flip,
+    Grayscale,
+    Jitter,
+    Normalize,
+    Op,
+    RandomCrop,
+    Resize,
+    Rotate,
+    Solarize,
+)
 from ....augment.ops.blur import gaussian_weights
 from ....augment.recipe import Instance, Recipe, UnsupportedRecipe
 from .blur import BORDERS
@@ -67,8 +81,8 @@ def compile_recipe(recipe: Recipe) -> Program:
     largest = (max(largest[0], builder.largest), max(largest[1], builder.largest))
     resizes = tuple(int(step[2]) + 4 for step in steps if step[0] == RESIZE)
     staged = any(step[0] in GEOMETRY and not step[4] for step in steps)
-    return Program(steps, constants, np.array(instances, np.int64), groups, max(builder.width, 1), tuple(builder.sources), largest,
-                   resizes, staged or bool(resizes))
+    return Program(steps, constants, np.array(instances, np.int64), groups, max(builder.width, 1), tuple(builder.sources),
+                   largest, resizes, staged or bool(resizes))
 
 
 class _Builder:
@@ -92,8 +106,8 @@ class _Builder:
         codes = [step[0] for step in self.steps[first_step:]]
         geometry = [i for i, code in enumerate(codes) if code in GEOMETRY]
         if not geometry:
-            raise UnsupportedRecipe(f"recipe {recipe}, view {instance.name}: the cpu engine needs a crop or resize in every view; "
-                                    "try engine='torch'")
+            raise UnsupportedRecipe(f"recipe {recipe}, view {instance.name}: the cpu engine needs a crop or resize in every "
+                                    "view; try engine='torch'")
         if geometry != list(range(len(geometry))):
             raise UnsupportedRecipe(f"recipe {recipe}, view {instance.name}: the cpu engine crops before anything else; "
                                     "try engine='torch'")
@@ -151,8 +165,8 @@ class _Builder:
                 self._step(JITTER, number, (int(op.brightness_law == "additive"), int(op.contrast_pivot == "channel-mean"),
                                             int(op.saturation_law == "hsv-scale"), int(op.clamp == "each-step"),
                                             *(int(s > 0) for s in op.strengths())))
-                for name, count in (("apply", 1), ("order", 4), ("brightness", 1), ("contrast", 1), ("saturation", 1), ("hue_turns", 1)):
-                    self._take(view, op, name, count)
+                for name in ("apply", "order", "brightness", "contrast", "saturation", "hue_turns"):
+                    self._take(view, op, name, 4 if name == "order" else 1)
             case Grayscale():
                 assert op.weights is not None
                 self._step(GRAYSCALE, number, (), op.weights)

@@ -58,7 +58,8 @@ def room(length: int, out: int) -> int:
 
 
 @kernel
-def antialiased_taps(length: int, out: int, filter: int, cubic_a: float, first: Any, count: Any, weights: Any, floats: Any) -> None:
+def antialiased_taps(length: int, out: int, filter: int, cubic_a: float, first: Any, count: Any, weights: Any,
+                     floats: Any) -> None:
     """first, count (>= out,) int32: the source pixels of each output; weights (>= out, >= count) int32, times 2**22.
 
     Weights beyond count are 0 up to the next multiple of four. floats (>= count,) float64 is scratch.
@@ -274,8 +275,8 @@ def interpolating_taps(length: int, out: int, filter: int, cubic_a: float, first
 
 
 @kernel
-def crop_interpolate(image: Any, top: int, left: int, height: int, width: int, out_h: int, out_w: int, filter: int, cubic_a: float,
-                     mirror: bool, first: Any, floats: Any, line: Any, planes: Any) -> None:
+def crop_interpolate(image: Any, top: int, left: int, height: int, width: int, out_h: int, out_w: int, filter: int,
+                     cubic_a: float, mirror: bool, first: Any, floats: Any, line: Any, planes: Any) -> None:
     """Two or four taps at half-pixel centres, rounded once; into planes (3, out_h * out_w). line (>= 3 * width,) float32."""
     if height == out_h and width == out_w:
         cut(image, top, left, height, width, mirror, planes)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 import viewmill as vm
 from viewmill.augment import Recipe, UnsupportedRecipe, View
 from viewmill.augment.ops import Blur, Crop, Flip, LabSplit, Normalize, Resize
