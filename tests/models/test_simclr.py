@@ -84,6 +84,19 @@ def test_it_learns_to_tell_images_apart() -> None:
     assert sum(losses[-2:]) < 0.8 * sum(losses[:2])
 
 
+def test_each_rank_returns_its_share_times_the_world_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two ranks, one after the other in this process: in evaluation mode batch norm ties no images together.
+    method, views = small().eval(), random_views(2, 5, 16)
+    whole = float(method(batch_of(views))["loss"].detach())
+    z = torch.stack(list(method.projector(method.backbone(views.flatten(0, 1))).chunk(2)), 1)
+    losses = []
+    monkeypatch.setattr("viewmill.models.simclr.world_size", lambda: 2)
+    for start, stop in ((0, 2), (2, 5)):
+        monkeypatch.setattr("viewmill.models.simclr.gather", lambda own, start=start: (z, start))
+        losses.append(float(method(batch_of(views[:, start:stop]))["loss"].detach()))
+    assert sum(losses) / 2 == pytest.approx(whole, rel=1e-5)
+
+
 def test_features_are_the_backbones() -> None:
     method = small().eval()
     images = random_views(1, 3, 16)[0]
