@@ -87,7 +87,7 @@ class Order:
             others = self._others(epoch, position, slot, size, min(count, size - 1), "stand-in")
             found = self._sample(epoch, window.start[0] + others)
         if len(found) < count:
-            spare = self._others(epoch, position, own, self._count, min(count + len(found), self._count - 1), "far stand-in")
+            spare = self._others(epoch, position, own, self._count, min(count, self._count - 1), "far stand-in")
             found = np.concatenate([found, spare[~np.isin(spare, found)]])
         return found[:count]
 

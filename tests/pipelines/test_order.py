@@ -78,11 +78,19 @@ class TestLanes:
             assert all(len(np.unique(part)) <= 3 for part in (lane[:17], lane[17:34], lane[34:]))
 
     def test_samples_of_a_window_are_mixed(self) -> None:
+        """Neither in the order of their shard, nor shard after shard."""
         first = self.lane(3)[:17]
-        assert not np.array_equal(first, np.sort(first)) and not np.array_equal(np.diff(first) == 1, np.ones(16, bool))
+        shards = shard_of(self.order, first)
+        assert any((np.diff(first[shards == each]) < 0).any() for each in np.unique(shards))
+        assert (np.diff(shards) != 0).sum() > 2
 
     def test_shards_move_between_lanes_from_epoch_to_epoch(self) -> None:
         assert set(shard_of(self.order, self.lane(0, 0))) != set(shard_of(self.order, self.lane(0, 1)))
+
+    def test_the_shards_of_a_lane_are_not_neighbours_in_the_data(self) -> None:
+        for epoch in range(3):
+            shards = np.unique(shard_of(self.order, self.lane(0, epoch)))
+            assert np.ptp(shards) > 2 * len(shards)
 
     def test_a_batch_of_as_many_samples_as_lanes_has_one_from_each(self) -> None:
         stretches = [set(self.lane(number).tolist()) for number in range(8)]
