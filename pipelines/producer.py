@@ -121,8 +121,7 @@ class Producer:
 
     def _plan(self) -> None:
         try:
-            for step in steps(self.job):
-                plan = self.planner.plan(step)
+            for plan in self.planner.plans(steps(self.job)):
                 slot = self.free_slot()
                 if slot is None or self._closed:
                     return

@@ -258,6 +258,18 @@ def test_an_error_comes_after_all_batches_before_it(threads: int) -> None:
             take_batches(1)
 
 
+def test_a_draw_that_fails_comes_after_all_batches_before_it() -> None:
+    square = Recipe(views=(View(group="g", size_px=8, ops=(Crop(size_px=8, scale=(1, 1), ratio=(1, 1), fallback="none"),)),))
+    images = [np.zeros((9, 18 if i == 6 else 9, 3), np.uint8) for i in range(32)]
+    stream = job(images, recipe=square)
+    before = int(np.flatnonzero(stream.order.index(0, np.arange(32)) == 6)[0]) // 4
+    assert before > 1
+    with producing(stream) as take_batches:
+        assert len(take_batches(before)) == before
+        with pytest.raises(ValueError, match=r"no box .* fits an image of \("):
+            take_batches(1)
+
+
 def test_closing_ends_all_threads() -> None:
     before = threading.active_count()
     with producing(job(data(64), threads=4)) as take_batches:
