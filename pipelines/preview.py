@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -20,6 +22,9 @@ from .engines import render
 from .order import Order
 from .source import Source
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 CELL_PX = 192
 GAP_PX = 12
 LINE_PX = 13
@@ -27,13 +32,22 @@ CAPTION_LINES = 7
 FRAMES = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000", "#000075", "#f032e6")
 
 
-def preview(source: Source, recipe: Recipe, out: Path, *, index: Sequence[int] | None = None, samples: int = 4, epoch: int = 0,
-            seed: int = 0, engine: str = "auto", shuffle: str = "auto", lanes: int = 256, window: int = 16) -> int:
-    """Write a PNG: a row per sample, first the image with its boxes, then every view over its parameters.
+@dataclass(frozen=True)
+class Remade:
+    """Samples with their views as a run made them: images (H, W, 3) uint8, views {group: (V, N, C, H, W)}."""
 
-    index: the samples' numbers in the data; None: the first `samples` of the epoch. The views are exactly those that a run
-    with this recipe, seed and order made of each sample in that epoch. Returns the number of views. Raises ValueError
-    naming the sample where one cannot be decoded.
+    index: np.ndarray
+    images: list[np.ndarray]
+    params: Params
+    views: dict[str, Tensor]
+
+
+def remake(source: Source, recipe: Recipe, *, index: Sequence[int] | None = None, samples: int = 4, epoch: int = 0, seed: int = 0,
+           engine: str = "auto", shuffle: str = "auto", lanes: int = 256, window: int = 16) -> Remade:
+    """The views that a run with this recipe, seed and order made of each sample in that epoch, to the bit.
+
+    index: the samples' numbers in the data; None: the first `samples` of the epoch. Raises ValueError naming the sample
+    where one cannot be decoded.
     """
     if shuffle == "auto":
         shuffle = "full" if source.local else "lanes"
@@ -42,18 +56,26 @@ def preview(source: Source, recipe: Recipe, out: Path, *, index: Sequence[int] |
     images = [_decoded(source, i) for i in numbers]
     size_hw = np.array([image.shape[:2] for image in images])
     params = draw(recipe, seed, epoch, numbers, size_hw, position=positions(order, epoch, numbers), length=len(order))
-    views = render(images, recipe, params, engine=engine)
+    return Remade(numbers, images, params, render(images, recipe, params, engine=engine))
+
+
+def preview(source: Source, recipe: Recipe, out: Path, *, epoch: int = 0, seed: int = 0, **which: Any) -> int:
+    """Write a PNG: a row per sample, first the image with its boxes, then every view over what was drawn for it.
+
+    which: as `remake` takes it. Returns the number of views.
+    """
+    made = remake(source, recipe, epoch=epoch, seed=seed, **which)
     rows = []
-    for row, image in enumerate(images):
-        cells = [_cell(_with_boxes(image, recipe, params, row),
-                       [source.key(int(numbers[row])), f"{image.shape[1]}x{image.shape[0]} px", f"seed {seed}, epoch {epoch}"])]
+    for row, image in enumerate(made.images):
+        about = [source.key(int(made.index[row])), f"{image.shape[1]}x{image.shape[0]} px", f"seed {seed}, epoch {epoch}"]
+        cells = [_cell(_with_boxes(image, recipe, made.params, row), about)]
         for number, instance in enumerate(recipe.instances):
-            pixels = _displayed(views[instance.group][instance.ordinal, row].float().numpy(), instance, params, row)
-            frame = FRAMES[number % len(FRAMES)]
-            cells.append(_cell(pixels, [instance.name, *_captions(instance, params, row)], frame))
+            pixels = _displayed(made.views[instance.group][instance.ordinal, row].float().numpy(), instance, made.params, row)
+            cells.append(_cell(pixels, [instance.name, *_captions(instance, made.params, row)], FRAMES[number % len(FRAMES)]))
         rows.append(cells)
-    _sheet(rows, f"{recipe}").save(out)
-    return len(recipe.instances) * len(images)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _sheet(rows, f"{recipe}").save(out, "PNG")
+    return len(recipe.instances) * len(made.images)
 
 
 def saved_recipe(name: str) -> Recipe:

@@ -1,0 +1,80 @@
+"""The commands about views: what they print, what they write, and how they refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from viewmill.cli import main
+from viewmill.pipelines.shard_writer import write_shard
+
+
+@pytest.fixture(scope="module")
+def shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import io
+
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("data") / "a.tar"
+
+    def jpeg(i: int) -> bytes:
+        buffer = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (30 + i, 40, 3), dtype=np.uint8)).save(buffer, "JPEG")
+        return buffer.getvalue()
+
+    write_shard(path, [(f"{i:03d}", {"jpg": jpeg(i)}) for i in range(40)])
+    return path
+
+
+def test_list_names_recipes_and_methods_with_their_sources(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "recipes"]) == 0
+    out = capsys.readouterr().out
+    assert "dino" in out and "2 x 224 px global, 8 x 96 px local" in out and "arXiv 2104.14294" in out
+    assert main(["list", "methods"]) == 0
+    assert "simclr" in capsys.readouterr().out
+
+
+def test_preview_writes_a_sheet(shard: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "views.png"
+    assert main(["preview", "simclr_cifar", f"data={shard}", f"out={out}", "key=007", "epoch=3", "seed=5",
+                 "recipe.global.flip.p=1.0"]) == 0
+    assert Image.open(out).size[0] > 300 and "2 views by simclr_cifar" in capsys.readouterr().out
+
+
+def test_bench_prints_and_keeps_its_figures(shard: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "bench.json"
+    assert main(["bench", "simclr_pil", f"data={shard}", "threads=1", "rounds=2", "images=16", "batch_size=8", "peers=true",
+                 f"out={out}", "recipe.global.size_px=32"]) == 0
+    printed, kept = capsys.readouterr().out, json.loads(out.read_text())
+    assert "views / bare decode" in printed and "torchvision / views" in printed
+    assert kept["ratio"] > 0 and kept["views"]["low_ms"] <= kept["views"]["median_ms"] <= kept["views"]["high_ms"]
+
+
+@pytest.mark.parametrize(("words", "says"), [
+    (["preview", "dno", "data=x"], "there is no recipe 'dno'; did you mean 'dino'?"),
+    (["preview", "dino"], "preview needs images: data=PATTERN"),
+    (["preview", "dino", "data=nowhere-*.tar"], "nowhere-*.tar"),
+    (["preview", "dino", "dta=x"], "unknown key 'dta'; did you mean 'data'?"),
+    (["preview", "dino", "data=SHARD", "key=0007"], "no sample has the key '0007'"),
+    (["preview", "dino", "data=SHARD", "samples=many"], "samples needs a whole number, got 'many'"),
+    (["preview", "dino", "data=SHARD", "recipe.global/0.blr.p=0"], "did you mean 'blur'?"),
+    (["preview", "dino", "data"], "'data' is not key=value"),
+    (["bench", "dino"], "bench needs images"),
+    (["list", "method"], "did you mean 'methods'?"),
+])
+def test_mistakes_are_one_line_with_the_way_out(words: list[str], says: str, shard: Path,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([word.replace("SHARD", str(shard)) for word in words]) == 2
+    err = capsys.readouterr().err
+    assert says in err and err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_the_demo_beats_raw_pixels_and_the_untrained_network(tmp_path: Path) -> None:
+    assert main(["demo", f"out={tmp_path}"]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    first, last = (lines_with := [line for line in lines if "knn" in line])[0], lines_with[-1]
+    assert last["knn"] > first["knn_untrained"] + 0.05 and last["knn"] > first["knn_raw_pixels"] + 0.3
+    assert (tmp_path / "views.png").exists() and (tmp_path / "curves.png").exists()
