@@ -67,7 +67,8 @@ def train(config: RunConfig, recipe: Recipe) -> dict[str, Any]:
     """
     world = process.start(config.device)
     try:
-        return _train(config, recipe, world)
+        with process.alone_in(Path(config.out)) if world.rank == 0 else nullcontext():
+            return _train(config, recipe, world)
     finally:
         process.leave(world)
 

@@ -20,6 +20,7 @@ from ..augment.recipe import Recipe, View
 from ..models.training.config import KnnConfig
 from ..pipelines.decode import BadSample, decode
 from ..pipelines.engines import render
+from ..pipelines.order import Order
 from ..pipelines.source import Source, open_source
 from .knn import knn_accuracy
 
@@ -45,16 +46,17 @@ def evaluation_recipe(recipe: Recipe, side_px: int, *, raw: bool = False) -> Rec
     return Recipe(views=(View(group="plain", size_px=side_px, ops=(*cut, *ending)),), name=f"{recipe}: evaluation")
 
 
-def spread(count: int, limit: int) -> np.ndarray:
-    """(min(count, limit),) int64 indices, evenly spread over 0 .. count - 1: shards sorted by class give every class."""
-    return np.arange(min(count, limit), dtype=np.int64) * count // max(min(count, limit), 1)
+def sample(source: Source, limit: int) -> np.ndarray:
+    """(min(images, limit),) int64 indices, ascending: a fixed random part, so that no order of the shards can bias it."""
+    order = Order(source.shard_sizes, 0, shuffle="full")
+    return np.sort(order.index(0, np.arange(min(len(source), limit), dtype=np.int64)))
 
 
 class Pictures:
     """Labelled images of a source, shown plainly. Raises ValueError where a source has no labels."""
 
     def __init__(self, source: Source, limit: int, name: str, threads: int) -> None:
-        index = spread(len(source), limit)
+        index = sample(source, limit)
         label = np.array([source.label(int(i)) for i in index], np.int64)
         if not (label >= 0).any():
             raise ValueError(f"{name} has no labels, which kNN needs: folders of classes, or .cls files in the shards")
@@ -121,10 +123,12 @@ class OnlineKnn:
         return values | {"knn": accuracy, "knn_seconds": time.monotonic() - began}
 
     def raw_pixels(self) -> dict[str, float]:
-        """{"knn_raw_pixels"}: the same vote on the pixels themselves, levels / 255 at a side of at most RAW_PX."""
+        """{"knn_raw_pixels"}: the same vote on the pixels themselves, at a side of at most RAW_PX, minus the voters' mean
+        image: all pixels are positive, so that without it every cosine is near 1 and the level comes out too easy to beat."""
         recipe = evaluation_recipe(self.recipe, min(self.side_px, RAW_PX), raw=True)
-        bank, test = ([(x.flatten(1), y) for x, y in part.views(recipe)] for part in (self.bank, self.test))
-        return {"knn_raw_pixels": self._accuracy(_joined(bank), _joined(test))}
+        bank, test = (_joined([(x.flatten(1), y) for x, y in part.views(recipe)]) for part in (self.bank, self.test))
+        mean = bank[0].mean(0)
+        return {"knn_raw_pixels": self._accuracy((bank[0] - mean, bank[1]), (test[0] - mean, test[1]))}
 
     def _features(self, method: nn.Module, device: torch.device, autocast: Callable[[], AbstractContextManager[Any]],
                   pictures: Pictures) -> tuple[Tensor, Tensor]:
@@ -139,7 +143,7 @@ class OnlineKnn:
                 module.training = mode
 
     def _accuracy(self, bank: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> float:
-        return float(knn_accuracy(*bank, *test, k=self.config.k, temperature=self.config.tau))
+        return round(knn_accuracy(*bank, *test, k=self.config.k, temperature=self.config.tau), 6)
 
 
 def _joined(pieces: list[tuple[Tensor, np.ndarray]]) -> tuple[Tensor, Tensor]:

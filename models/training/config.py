@@ -76,8 +76,8 @@ class KnnConfig:
     tau: float = key("temperature of the votes", 0.07)
     data: Any = key("labelled images that vote; null: the training data", None)
     test_data: Any = key("labelled images that are classified; null: no kNN", None)
-    max_images: int = key("at most so many of the voting images, spread evenly", 10_000)
-    max_test_images: int = key("at most so many of the classified images, spread evenly", 2_000)
+    max_images: int = key("at most so many of the voting images, a fixed random part", 10_000)
+    max_test_images: int = key("at most so many of the classified images, a fixed random part", 2_000)
     baselines: bool = key("before the first step, also measure raw pixels and the untrained network", True)
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,6 +41,14 @@ def test_the_second_ctrl_c_is_not_swallowed() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
         signal.pause()
+
+
+def test_a_folder_has_one_run_at_a_time(tmp_path: Path) -> None:
+    message = r"another run is writing to .*run; wait for its end, or choose another out="
+    with process.alone_in(tmp_path / "run"), process.alone_in(tmp_path / "other"), pytest.raises(ValueError, match=message):
+        process.alone_in(tmp_path / "run").__enter__()
+    with process.alone_in(tmp_path / "run"):
+        pass
 
 
 def test_seeds_set_every_generator_alike_for_all_ranks_or_apart() -> None:
