@@ -1,4 +1,4 @@
-"""The process that makes batches for one trainer: `python -m viewmill.pipelines.sidecar FD`, started by the loader.
+"""The process that makes batches for one trainer: `python -m viewmill.pipelines.sidecar FD PARENT`, started by the loader.
 
 A process of its own, since a trainer that runs Python would starve rendering threads beside it: each time they need the
 interpreter's lock they wait a whole switch interval. It lives exactly as long as the other end of its socket.
