@@ -214,7 +214,7 @@ def place(method: nn.Module, config: RunConfig, world: process.World) -> nn.Modu
     if on_cuda and world.size > 1 and config.sync_bn is not False:
         method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
     method = method.to(world.device)
-    return method.to(memory_format=torch.channels_last) if config.channels_last else method  # type: ignore[call-overload]
+    return method.to(memory_format=torch.channels_last) if config.channels_last else method
 
 
 def parallel(method: nn.Module, world: process.World) -> nn.Module:

@@ -36,8 +36,8 @@ def evaluation_recipe(recipe: Recipe, side_px: int, *, raw: bool = False) -> Rec
     centre is cut out. raw: levels / 255 instead of the normalisation.
     """
     ops = recipe.instances[0].ops
-    filter_ = next((op.filter for op in ops if getattr(op, "filter", None) is not None), "bilinear")
-    filter_ = "bicubic" if filter_ == "bicubic" else "bilinear"
+    filters = [getattr(op, "filter", None) for op in ops]
+    filter_ = "bicubic" if "bicubic" in filters else "bilinear"
     ending = [] if raw else [op for op in ops if isinstance(op, Normalize)]
     if side_px <= SMALL_PX:
         cut: list[Any] = [Resize(mode="exact", side_px=side_px, filter=filter_)]
