@@ -156,8 +156,10 @@ class TestBadSamples:
     def test_a_gray_or_cmyk_jpeg_cut_short(self, photograph: np.ndarray) -> None:
         for mode in ("L", "CMYK"):
             data = encoded(Image.fromarray(photograph).convert(mode))
-            with pytest.raises(BadSample, match="JPEG cut short"):
+            with pytest.raises(BadSample, match=r"^JPEG cut short$"):
                 decode(data[:-40])
+            with pytest.raises(BadSample, match=r"^JPEG damaged"):  # which Pillow, that makes RGB of CMYK, would not notice
+                decode(data[:-2] + b"\x12\x34" * 9 + data[-2:])
 
     @pytest.mark.filterwarnings("ignore::UserWarning")
     @pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("WEBP", {}), ("BMP", {}), ("GIF", {}), ("TIFF", {})])
@@ -165,6 +167,14 @@ class TestBadSamples:
         data = encoded(photograph, kind, **options)
         with pytest.raises(BadSample):
             decode(data[:len(data) // 2])
+
+    @pytest.mark.parametrize(("at", "error"), [(11, "ValueError"), (36, "SyntaxError")])
+    def test_whatever_a_plugin_raises(self, at: int, error: str) -> None:
+        """The length of a PNG's header chunk, and that of its data, set to 0."""
+        data = bytearray(encoded(picture(4, 5), "PNG"))
+        data[at] = 0
+        with pytest.raises(BadSample, match=f"^PNG cannot be decoded \\({error}\\)$"):
+            decode(bytes(data))
 
     def test_data_left_over_are_damage(self, photograph: np.ndarray) -> None:
         """What is left when all blocks are decoded: after a flipped bit the rest of the scan is usually shifted like this."""

@@ -51,8 +51,12 @@ def test_exif_orientation_turns_nothing() -> None:
 
 def test_fill_bytes_and_garbage_between_segments_are_passed_over() -> None:
     data = encoded(picture(4, 9))
-    assert image_size(data[:2] + b"\xff\xff" + data[2:]) == (4, 9)
+    fake = b"\xff\xc0\x00\x11\x08\x00\x63\x00\x63\x03"  # inside a segment, so no header
+    comment = b"\xff\xfe\x00\x0c" + fake
+    for fill in (b"", b"\xff", b"\xff\xff"):
+        assert image_size(data[:2] + fill + comment + data[2:]) == (4, 9)
     assert image_size(data[:2] + b"\xff\x01" + data[2:]) == (4, 9)  # TEM, a marker without a segment
+    assert image_size(data[:2] + b"\xff\xc4\x00\x0a\0\0\0\x63\0\x63\0\0" + data[2:]) == (4, 9)  # Huffman tables may come first
     app0 = 4 + int.from_bytes(data[4:6], "big")
     assert image_size(data[:app0] + b"\0\0\1" + data[app0:]) == (4, 9)
 

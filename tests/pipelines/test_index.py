@@ -163,11 +163,12 @@ class TestCache:
         assert len(load_index(path)) == 15 and len(calls) == 3
         assert len(list(cache.rglob("*.npz"))) == 1  # the old one's place is taken
 
-    def test_two_tars_of_one_name_do_not_share(self, tmp_path: Path) -> None:
+    def test_two_tars_of_one_name_do_not_share(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        calls = self.made(monkeypatch)
         for name, count in (("a", 2), ("b", 3)):
             (tmp_path / name).mkdir()
             assert len(load_index(shard(tmp_path / name / "x.tar", count))) == count
-        assert len(load_index(tmp_path / "a" / "x.tar")) == 2
+        assert len(load_index(tmp_path / "a" / "x.tar")) == 2 and len(calls) == 2
 
     @pytest.mark.parametrize("damage", ["empty", "garbage", "cut", "flipped", "pickle", "other arrays",
                                         "other version", "folder"])

@@ -14,8 +14,10 @@ from viewmill.pipelines.tar import members
 
 from .shards import write_tar
 
+PREFIXED = "p" * 80 + "/" + "q" * 80 + ".jpg"  # ustar splits it in two fields
 LONG = "a-folder-with-a-long-name/" * 6 + "n" * 120 + ".jpg"
-FILES = [("a.jpg", b"1" * 700), ("folder/b.jpg", b""), (LONG, b"3" * 512), ("ünïcode.jpg", b"4"), ("a" * 100, b"5"),
+FILES = [("a.jpg", b"1" * 700), (PREFIXED, b"2"), ("folder/b.jpg", b""), (LONG, b"3" * 512), ("ünïcode.jpg", b"4"),
+         ("a" * 100, b"5"),
          ("../up.jpg", b"6" * 513)]
 
 
@@ -96,6 +98,16 @@ def test_a_damaged_header_is_named(tmp_path: Path) -> None:
     data[1536 + 3] ^= 1
     (tmp_path / "x.tar").write_bytes(data)
     with pytest.raises(DataError, match=r"x\.tar: damaged at offset 1536, where a tar header should be: .*again"):
+        members(tmp_path / "x.tar")
+
+
+def test_a_header_that_adds_up_but_says_nonsense(tmp_path: Path) -> None:
+    data = bytearray(write_tar(tmp_path / "x.tar", [("a.jpg", b"1" * 700)]).read_bytes())
+    data[124:136] = b"many bytes.\0"
+    data[148:156] = b"        "
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    (tmp_path / "x.tar").write_bytes(data)
+    with pytest.raises(DataError, match=r"x\.tar: cannot be read as a tar \(.*\): .*again"):
         members(tmp_path / "x.tar")
 
 

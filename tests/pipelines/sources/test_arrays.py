@@ -43,7 +43,7 @@ def test_the_fingerprint_follows_pixels_labels_and_number() -> None:
     changed[3, 1, 1, 1] ^= 1
     prints = [ArraySource(*data).fingerprint for data in
               ((IMAGES,), (IMAGES, [0] * 5), (IMAGES, [1] + [0] * 4), (changed,), (IMAGES[:4],), (IMAGES[::-1],),
-               (IMAGES.transpose(0, 2, 1, 3),))]
+               (IMAGES.reshape(5, 6, 4, 3),))]
     assert len(set(prints)) == 7
     assert ArraySource(list(IMAGES)).fingerprint == ArraySource(IMAGES.copy()).fingerprint == prints[0]
 
