@@ -7,6 +7,7 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers import PatchEmbed
 from timm.models.resnet import ResNet
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
@@ -18,13 +19,16 @@ CIFAR_STEM_PX = 64  # up to here a ResNet keeps the full resolution through its 
 
 
 def backbone(name: str, image_px: int, in_chans: int = 3, *, patch_px: int | None = None, embed_dim: int | None = None,
-             depth: int | None = None, heads: int | None = None) -> tuple[nn.Module, int]:
+             depth: int | None = None, heads: int | None = None, zero_init_last: bool | None = None) -> tuple[nn.Module, int]:
     """An untrained network from images (N, in_chans, image_px, image_px) to features (N, D), and D.
 
     name: one of timm's, or `convnet4`. ResNets for images of at most 64 px get the stem of the CIFAR experiments: one 3x3
     convolution of stride 1, no max pool. patch_px, embed_dim, depth, heads: for vision transformers alone, where the name's
-    own value shall not stand. Raises ValueError, one line: an unknown name with the nearest, an image size that the network
-    cannot take with the nearest that it can, overrides that do not apply.
+    own value shall not stand. zero_init_last: for ResNets alone, whether the gain of each block's last batch norm begins at 0
+    (SimCLR, SimSiam, Barlow Twins, VICReg, MoCo v3) or at 1 (MoCo v1 and v2, SwAV, DINO); None: at 0.
+
+    Raises ValueError, one line: an unknown name with the nearest, an image size that the network cannot take, or would take
+    without the image's edge, with the nearest that it can, options that do not apply.
     """
     overrides = {"patch_size": patch_px, "embed_dim": embed_dim, "depth": depth, "num_heads": heads}
     overrides = {key: value for key, value in overrides.items() if value is not None}
@@ -33,6 +37,8 @@ def backbone(name: str, image_px: int, in_chans: int = 3, *, patch_px: int | Non
     if name in OWN:
         if overrides:
             raise ValueError(_no_overrides(name))
+        if zero_init_last is not None:
+            raise ValueError(_no_residual(name))
         own = OWN[name](in_chans)
         return own, own.num_features
     if not timm.is_model(name):
@@ -43,12 +49,13 @@ def backbone(name: str, image_px: int, in_chans: int = 3, *, patch_px: int | Non
         raise ValueError(f"embed_dim={embed_dim} needs to be a multiple of heads={heads}")
     module = _create(name, image_px, in_chans, overrides)
     if isinstance(module, ResNet):
+        if zero_init_last is False:  # timm's own way is to begin at 0
+            _unit_gains(module)
         if image_px <= CIFAR_STEM_PX:
             _cifar_stem(module, in_chans)
-    else:
-        _refuse_size(name, module, image_px, in_chans)
-    dim: Any = module.num_features
-    return module, int(dim)
+    elif zero_init_last is not None:
+        raise ValueError(_no_residual(name))
+    return module, _width(name, module, image_px, in_chans)
 
 
 def vision_transformer(name: str, image_px: int, in_chans: int = 3, *, patch_px: int | None = None, embed_dim: int | None = None,
@@ -86,11 +93,25 @@ def _create(name: str, image_px: int, in_chans: int, overrides: dict[str, Any]) 
         return timm.create_model(name, pretrained=False, num_classes=0, in_chans=in_chans)  # convolutional: any size
     except (AssertionError, RuntimeError, ValueError, ZeroDivisionError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"backbone {name!r} cannot be built for image_px={image_px} {overrides or ''}: {reason}") from error
+        given = f" {overrides}" if overrides else ""
+        published = timm.get_pretrained_cfg(name)
+        own = f"; its own size is {published.input_size[-1]} px" if published is not None else ""
+        raise ValueError(f"backbone {name!r} cannot be built for image_px={image_px}{given}: {reason}{own}") from error
 
 
 def _no_overrides(name: str) -> str:
     return f"backbone {name!r} takes no patch_px, embed_dim, depth or heads; they are for vision transformers"
+
+
+def _no_residual(name: str) -> str:
+    return f"backbone {name!r} takes no zero_init_last; it is for ResNets"
+
+
+def _unit_gains(module: ResNet) -> None:
+    for block in module.modules():
+        if hasattr(block, "zero_init_last"):
+            last: Any = getattr(block, "bn3", None) or block.bn2
+            nn.init.ones_(last.weight)
 
 
 def _cifar_stem(module: ResNet, in_chans: int) -> None:
@@ -101,20 +122,24 @@ def _cifar_stem(module: ResNet, in_chans: int) -> None:
     module.add_module("maxpool", nn.Identity())
 
 
-def _refuse_size(name: str, module: nn.Module, image_px: int, in_chans: int) -> None:
-    """Whether the network really takes such an image, before hours of other work have been done."""
-    patch = getattr(getattr(module, "patch_embed", None), "patch_size", None)
-    step = int(patch[0]) if isinstance(patch, tuple | list) else int(patch or 0)
-    if isinstance(module, VisionTransformer) and step:
-        if image_px % step:
-            raise ValueError(f"image size {image_px} px: backbone {name!r} cuts patches of {step} px, which do not divide it; "
-                             f"use {_nearest_sizes(image_px, step)}")
-        return
+def _width(name: str, module: nn.Module, image_px: int, in_chans: int) -> int:
+    """D of the features (N, D), and whether the network really takes such an image, before hours of other work are done."""
+    dim: Any = module.num_features
+    # Some networks without padding would cut off, unsaid, what is left beside the last whole patch.
+    cuts = next((m for m in module.children() if isinstance(m, PatchEmbed) and not m.dynamic_img_pad), None)
+    step = int(cuts.patch_size[0]) if cuts is not None else 0
+    if step and image_px % step:
+        raise ValueError(f"image size {image_px} px: backbone {name!r} cuts patches of {step} px, which do not divide it; "
+                         f"use {_nearest_sizes(image_px, step)}")
+    if isinstance(module, ResNet) or (isinstance(module, VisionTransformer) and step):
+        return int(dim)
     try:
         training = module.training
         with torch.no_grad():
-            module.eval()(torch.zeros(1, in_chans, image_px, image_px))
+            features = module.eval()(torch.zeros(1, in_chans, image_px, image_px))
         module.train(training)
+        # Looked at, not believed: timm's num_features is the width before a head that some, MobileNetV3 for one, keep.
+        return int(features.shape[1])
     except Exception as error:
         info = getattr(module, "feature_info", None) or [{}]
         step = max(step, int(info[-1].get("reduction", 0)) if isinstance(info[-1], dict) else 0, 1)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..losses.info_nce import nt_xent
+from ..losses.info_nce import nt_xent, partner_accuracy
 from .backbone import backbone
 from .distributed import gather, world_size
 from .heads import simclr_projector
@@ -48,7 +48,8 @@ class SimCLR(nn.Module):
 
     def forward(self, batch: Views) -> dict[str, Tensor]:
         """{"loss", "alignment": mean cosine of an image's two views, "spread": standard deviation of the normalised
-        embeddings' coordinates, times sqrt(D): 1 where they fill the sphere, 0 where they have collapsed}.
+        embeddings' coordinates, times sqrt(D): 1 where they fill the sphere, 0 where they have collapsed, "accuracy": share
+        of the views whose nearest, of all other views of the batch, is their partner}.
 
         Several ranks: each returns its anchors' share of the loss of all ranks' views, times the world size, so that the
         mean over ranks, of losses and of gradients, is that of the whole batch. Raises ValueError unless views are two.
@@ -59,13 +60,15 @@ class SimCLR(nn.Module):
         # Both in one pass: batch norm sees all 2B views together, as in the authors' code.
         z_a, z_b = self.projector(self.backbone(views.flatten(0, 1))).chunk(2)
         both, offset = gather(torch.stack([z_a, z_b], 1))
+        others = both[:, 0], both[:, 1]
         loss = nt_xent(z_a, z_b, self.config.temperature, scale=self.config.loss_scale, chunk=self.config.loss_chunk,
-                       others=(both[:, 0], both[:, 1]), offset=offset)
+                       others=others, offset=offset)
+        accuracy = partner_accuracy(z_a, z_b, chunk=self.config.loss_chunk, others=others, offset=offset)
         with torch.no_grad():
             u_a, u_b = F.normalize(z_a.float(), dim=1), F.normalize(z_b.float(), dim=1)
             alignment = (u_a * u_b).sum(1).mean()
             spread = u_a.var(0, unbiased=False).sum().sqrt()
-        return {"loss": loss * world_size(), "alignment": alignment, "spread": spread}
+        return {"loss": loss * world_size(), "alignment": alignment, "spread": spread, "accuracy": accuracy}
 
     def features(self, images: Tensor) -> Tensor:
         """(N, C, image_px, image_px) to (N, feature_dim): the backbone's, without the projector."""

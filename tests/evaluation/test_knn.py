@@ -79,3 +79,10 @@ def test_what_does_not_fit_is_refused() -> None:
         knn_scores(x, y, x, k=1, classes=3)
     with pytest.raises(ValueError, match="got 0 features"):
         knn_accuracy(x, y, x[:0], y[:0], k=1)
+
+
+def test_a_tie_goes_to_the_lower_class() -> None:
+    # Two neighbours, equally near, one of each class.
+    bank, query = torch.tensor([[0.6, 0.8], [0.6, -0.8]]), torch.tensor([[1.0, 0.0]])
+    for label in (torch.tensor([1, 0]), torch.tensor([0, 1])):
+        assert knn_accuracy(bank, label, query, torch.tensor([0]), k=2) == 1

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from viewmill.losses.info_nce import nt_xent
+from viewmill.losses.info_nce import nt_xent, partner_accuracy
 
 
 def by_the_paper(z_a: np.ndarray, z_b: np.ndarray, temperature: float) -> float:
@@ -116,3 +116,19 @@ def test_a_small_temperature_does_not_overflow() -> None:
 def test_what_does_not_fit_is_refused(change: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         nt_xent(**{"z_a": torch.ones(2, 4), "z_b": torch.ones(2, 4), "temperature": 0.1, **change})
+
+
+def test_accuracy_by_hand() -> None:
+    # Degrees: a = 0 and 90, b = 10 and 49. Nearest to a0 is b0, to b0 a0, to a1 b1; but to b1 it is b0, 39 away, before a1, 41.
+    def at(*degrees: float) -> torch.Tensor:
+        angle = torch.tensor(degrees, dtype=torch.float64).deg2rad()
+        return torch.stack([angle.cos(), angle.sin()], 1) * torch.tensor([[2.0], [0.5]])
+
+    z_a, z_b = at(0, 90), at(10, 49)
+    assert float(partner_accuracy(z_a, z_b)) == 0.75 and float(partner_accuracy(z_a, z_b, chunk=3)) == 0.75
+    assert float(partner_accuracy(z_a[1:], z_b[1:], others=(z_a, z_b), offset=1)) == 0.5
+
+
+def test_accuracy_of_collapsed_embeddings_is_no_better_than_chance() -> None:
+    z = torch.ones(8, 4)
+    assert float(partner_accuracy(z, z)) <= 2 / 16

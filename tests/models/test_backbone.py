@@ -69,3 +69,30 @@ def test_transformer_blocks() -> None:
     assert len(blocks) == 2 and blocks[0].norm1.eps == 1e-6 and blocks(torch.zeros(1, 3, 16)).shape == (1, 3, 16)
     with pytest.raises(ValueError, match="a width that heads divides, got width 16, depth 1, heads 3"):
         transformer_blocks(16, 1, 3)
+
+
+def test_the_last_gain_begins_at_one_where_asked_for() -> None:
+    for name, last in (("resnet18", "bn2"), ("resnet50", "bn3")):
+        for wanted, value in ((False, 1.0), (True, 0.0), (None, 0.0)):
+            module, _ = backbone(name, 32, zero_init_last=wanted)
+            assert all((getattr(block, last).weight == value).all() for block in module.layer2)
+    for name in ("convnet4", "test_vit"):
+        with pytest.raises(ValueError, match=f"backbone '{name}' takes no zero_init_last; it is for ResNets"):
+            backbone(name, 32, zero_init_last=True)
+
+
+def test_the_width_is_what_comes_out_where_a_network_keeps_a_head_of_its_own() -> None:
+    module, dim = backbone("mobilenetv3_small_050", 32)  # its num_features is 288
+    assert module.training and module.eval()(torch.zeros(2, 3, 32, 32)).shape == (2, dim) == (2, 1024)
+
+
+@pytest.mark.parametrize(("name", "px", "nearest"), [
+    ("mixer_s32_224", 100, "96 or 128 px"), ("beit_base_patch16_224", 100, "96 or 112 px")])
+def test_an_edge_is_never_cut_off_unsaid(name: str, px: int, nearest: str) -> None:
+    with pytest.raises(ValueError, match=f"image size {px} px: backbone '{name}' cuts patches of .*; use {nearest}"):
+        backbone(name, px)
+
+
+def test_where_a_network_cannot_even_be_built_its_own_size_is_named() -> None:
+    with pytest.raises(ValueError, match="cannot be built for image_px=100: AssertionError; its own size is 224 px"):
+        backbone("vit_tiny_r_s16_p8_224", 100)

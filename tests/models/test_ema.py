@@ -37,3 +37,15 @@ def test_what_does_not_fit_is_refused() -> None:
         follow(nn.Linear(2, 2), nn.Linear(2, 2), 1.5)
     with pytest.raises(ValueError, match="only one of them has 'bias'"):
         follow(nn.Linear(2, 2), nn.Linear(2, 2, bias=False), 0.5)
+
+
+def test_buffers_are_copied_where_asked_for() -> None:
+    student, teacher = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+    student.running_mean.fill_(5)
+    student.num_batches_tracked.fill_(7)
+    follow(teacher, student, 1.0, buffers="copy")
+    assert teacher.running_mean.tolist() == [5, 5] and int(teacher.num_batches_tracked) == 7
+    student.running_mean.fill_(6)
+    assert teacher.running_mean.tolist() == [5, 5]  # a copy, not the same memory
+    with pytest.raises(ValueError, match="buffers needs 'keep' or 'copy', got 'average'"):
+        follow(teacher, student, 0.5, buffers="average")  # type: ignore[arg-type]

@@ -160,3 +160,16 @@ def test_what_does_not_fit_is_refused() -> None:
         MAE(MAEConfig(backbone="resnet18"), image_px=32)
     with pytest.raises(ValueError, match=r"has no class token; use model\.pooling=mean"):
         MAE(MAEConfig(**{**TINY, "backbone": "vit_little_patch16_reg1_gap_256"}), image_px=16)  # type: ignore[arg-type]
+
+
+def test_the_first_weights_are_the_published_ones() -> None:
+    # Xavier: uniform in +- sqrt(6 / (in + out)), so its largest value is close to the bound and none lies beyond.
+    method = tiny(embed_dim=64, decoder_dim=64)
+    linear = [m for m in method.modules() if isinstance(m, torch.nn.Linear)]
+    assert len(linear) == 4 * 2 + 4 * 1 + 2
+    for weight in [*(m.weight for m in linear), method.encoder.patch_embed.proj.weight.flatten(1)]:
+        bound = (6 / sum(weight.shape)) ** 0.5
+        assert 0.95 * bound < float(weight.detach().abs().max()) <= bound * (1 + 1e-6)
+    assert all(float(m.bias.detach().abs().sum()) == 0 for m in linear)
+    for token in (method.encoder.cls_token, method.mask_token):
+        assert float(token.detach().std()) == pytest.approx(0.02, rel=0.4)

@@ -112,3 +112,13 @@ def test_what_does_not_fit_is_refused() -> None:
         SimCLRConfig(temperature=0)
     with pytest.raises(ValueError, match=r"model\.projector_dim needs a whole number of at least 1, got 0"):
         SimCLRConfig(projector_dim=0)
+
+
+def test_accuracy_counts_the_views_that_find_their_partner() -> None:
+    method = small()
+    same = random_views(1, 6, 16).expand(2, -1, -1, -1, -1)
+    assert float(method(batch_of(same))["accuracy"]) == 1
+    z = nn.functional.normalize(method.projector(method.backbone((views := random_views(2, 6, 16)).flatten(0, 1))), dim=1)
+    nearest = (z @ z.T - 9 * torch.eye(12)).argmax(1)
+    expected = float((nearest == (torch.arange(12) + 6) % 12).float().mean())
+    assert float(method(batch_of(views))["accuracy"]) == pytest.approx(expected)
