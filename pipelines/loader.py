@@ -170,6 +170,11 @@ class Loader:
         job = Job(self.source, self._order, self.recipe, self.engine, self.dtype, self.seed, self.batch_size, self.rank,
                   self.world_size, state.length, self.last, state.epoch, state.delivered, threads, self.max_bad)
         layout = Layout(tuple(self.recipe.groups.items()), self.batch_size, self.dtype)
+        if self.engine == "cpu":
+            from .engines.cpu import is_compiled
+
+            if not is_compiled():
+                LOG.warning("compiling the cpu engine's kernels for this processor: once, about half a minute")
         if self.sidecar and not worker and sys.executable:
             try:
                 return SidecarFeed(pickled(job), layout, self.prefetch)

@@ -10,9 +10,15 @@ import numpy as np
 
 from ....augment.draw import Params
 from ....augment.recipe import Recipe
+from .cache import is_compiled, one_process_at_a_time
 from .kernel import DTYPES, render_image
 from .program import compile_recipe
 from .scratch import Scratch
+
+_READY = threading.Event()
+_COMPILING = threading.Lock()
+
+__all__ = ["CpuEngine", "is_compiled", "render"]
 
 
 class CpuEngine:
@@ -44,8 +50,14 @@ class CpuEngine:
             scratch = self._of_thread.scratch = Scratch(program.largest_hw, program.staged)
         arrays = [out[group] for group in program.groups]
         bases = np.array([array.__array_interface__["data"][0] for array in arrays], np.int64)
-        render_image(image, program.steps, program.constants, program.instances, packed_row, bases, arrays[0].shape[1], row,
-                     self._code, *scratch.of(height, width))
+        call = (image, program.steps, program.constants, program.instances, packed_row, bases, arrays[0].shape[1], row,
+                self._code, *scratch.of(height, width))
+        if _READY.is_set():
+            render_image(*call)
+            return
+        with _COMPILING, one_process_at_a_time():
+            render_image(*call)
+            _READY.set()
 
     def __getstate__(self) -> dict[str, object]:
         return {"recipe": self.recipe, "dtype": self.dtype}

@@ -6,11 +6,13 @@ only, so that a kernel inlined from another file would go stale.
 
 from __future__ import annotations
 
-import os
+import fcntl
 import platform
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from hashlib import blake2s
 from pathlib import Path
 from typing import Any
@@ -19,14 +21,7 @@ import llvmlite
 import numba
 from numba.core.caching import CacheImpl, _CacheLocator
 
-
-def cache_folder() -> Path:
-    """VIEWMILL_CACHE_DIR, or the platform's cache directory for the user."""
-    if chosen := os.environ.get("VIEWMILL_CACHE_DIR"):
-        return Path(chosen)
-    if platform.system() == "Darwin":
-        return Path.home() / "Library" / "Caches" / "viewmill"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "viewmill"
+from ...cache import cache_folder
 
 
 def kernels_hash() -> str:
@@ -51,19 +46,34 @@ def _writable_folder() -> str:
         return tempfile.mkdtemp(prefix="viewmill-kernels-")
 
 
+@cache
+def kernels_folder() -> str:
+    """Where this process keeps its compiled kernels; a temporary folder where the user's cannot be written."""
+    return _writable_folder()
+
+
+def is_compiled() -> bool:
+    """Whether an earlier process left the kernels for this processor here; else the first image waits for them."""
+    return any(Path(kernels_folder()).glob("kernel.render_image*.nbc"))
+
+
+@contextmanager
+def one_process_at_a_time() -> Iterator[None]:
+    """Many ranks of one machine start at once: one compiles, the others wait and read what it left."""
+    with open(Path(kernels_folder()) / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 class _Locator(_CacheLocator):
     """Tells Numba where this package's kernels are cached, and leaves everybody else's alone."""
-
-    folder: str | None = None
 
     def __init__(self, py_func: Any, py_file: str) -> None:
         self._file = Path(py_file)
         self._line = py_func.__code__.co_firstlineno
 
     def get_cache_path(self) -> str:
-        if _Locator.folder is None:
-            _Locator.folder = _writable_folder()
-        return _Locator.folder
+        return kernels_folder()
 
     def get_source_stamp(self) -> str:
         return "the folder's name is the hash of the sources"

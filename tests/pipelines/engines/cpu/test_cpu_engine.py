@@ -14,8 +14,8 @@ import pytest
 import viewmill as vm
 from viewmill.augment import Recipe, UnsupportedRecipe, View
 from viewmill.augment.ops import Blur, Crop, Flip, LabSplit, Normalize, Resize
+from viewmill.pipelines.cache import cache_folder
 from viewmill.pipelines.engines.cpu import CpuEngine, render
-from viewmill.pipelines.engines.cpu.cache import cache_folder
 
 EVERYTHING = """
 import sys, numpy as np, viewmill as vm
@@ -161,3 +161,22 @@ def test_an_unwritable_cache_is_replaced_by_a_temporary_one(tmp_path: Path) -> N
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={
         **os.environ, "PYTHONPATH": str(Path(vm.__file__).parents[1]), "VIEWMILL_CACHE_DIR": str(blocked)})
     assert ran.returncode == 0 and "viewmill-kernels-" in ran.stdout
+
+
+@pytest.mark.slow
+def test_the_first_process_compiles_and_says_so_the_next_reads_what_it_left(tmp_path: Path) -> None:
+    """Two processes at once on an empty cache: both render the same, and a third finds the kernels."""
+    code = """
+import numpy as np, viewmill as vm
+pictures = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+loader = vm.Loader(pictures, "mae_cifar", 8, sidecar=False, threads=2)
+print(next(iter(loader)).views["global"].sum().item())
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(vm.__file__).parents[1]), "VIEWMILL_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen(command, env=environment, **piped) for _ in range(2)]
+    said = [process.communicate() for process in both]
+    third = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert len({out for out, _ in said} | {third.stdout}) == 1 and said[0][0].strip(), said
+    assert any("compiling the cpu engine's kernels" in err for _, err in said) and "compiling" not in third.stderr
