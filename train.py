@@ -9,6 +9,7 @@ The same command again goes on from the last checkpoint, within the epoch where 
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
@@ -17,6 +18,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
+
+# Read when torch loads: threads that wait sleep, instead of spinning on cores that rendering, or another program, needs.
+# Measured on 2 busy cores, a small network: 480-690 images/s against 150-300.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 from torch import nn
