@@ -194,7 +194,7 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
             if log is not None:
                 log.close()
     summary = {"step": step, "total": steps.total, "stopped": stopped, "rank": world.rank, "out": str(out),
-               "seconds": time.monotonic() - began, **whole.rates()}
+               "seconds": time.monotonic() - began, "substituted": sum(loader.stats()["substituted"].values()), **whole.rates()}
     summary |= metrics.latest(out / "metrics.jsonl", "loss", *OnlineKnn.NAMES)
     if leader:
         metrics.draw_curves(out)
@@ -271,6 +271,10 @@ def ending(summary: dict[str, Any]) -> str:
     accuracy = ", ".join(f"{label} {summary[name]:.3f}" for name, label in names.items() if name in summary)
     lines = [f"done       {summary['step']} steps in {summary['seconds']:,.0f} s, {summary['images_per_s']:,.0f} images/s, "
              f"waited for data {summary['data_wait']:.1%} of the time"]
+    if summary["images_per_s"] == 0:
+        lines = [f"done       already: step {summary['step']} of {summary['total']}; more epochs=, or another out=, begin anew"]
+    if summary["substituted"]:
+        lines += [f"replaced   {summary['substituted']} images that could not be used, by stand-ins; the log above names them"]
     lines += [f"kNN        {accuracy}"] if accuracy else []
     out = summary["out"]
     return "\n".join([*lines, f"look at    {out}/curves.png, {out}/metrics.jsonl, tensorboard --logdir {out}/tensorboard"])

@@ -149,10 +149,11 @@ def test_knn_of_pixels_is_what_scikit_learn_style_cosine_voting_finds(unbroken: 
     assert metrics.read(unbroken / "metrics.jsonl")[0]["knn_raw_pixels"] == 1.0
 
 
-def test_the_same_command_again_has_nothing_left_to_do(shards: Path, unbroken: Path) -> None:
+def test_the_same_command_again_has_nothing_left_to_do(shards: Path, unbroken: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (unbroken / "metrics.jsonl").read_text()
     assert run(shards, unbroken, *THREE_EPOCHS)["step"] == 15
     assert (unbroken / "metrics.jsonl").read_text() == before
+    assert "done       already: step 15 of 15" in capsys.readouterr().out
 
 
 KILLED = NOISY + """
@@ -249,11 +250,30 @@ def test_weights_that_a_gradient_spoiled_are_not_saved(shards: Path, tmp_path: P
     (["recipe.global/0.grayscale.p=0"], "another recipe"),
     (["resume=never"], "choose another out="),
     (["knn.test_data=absent-*.tar"], "absent-"),
-    (["sync_bn=true", "out=elsewhere"], "sync_bn=true needs CUDA"),
+    (["knn.test_data=SHARDS/train-0.tar", "knn.k=41", "knn.max_images=40", "resume=auto"], "knn.k=41 needs as many"),
 ])
 def test_what_does_not_fit_is_refused(shards: Path, unbroken: Path, more: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         run(shards, unbroken, "epochs=3", *more)
+
+
+@pytest.mark.parametrize(("more", "message"), [
+    (["sync_bn=true"], "sync_bn=true needs CUDA"),
+    (["model.backbone=resnet19"], "unknown backbone 'resnet19'; did you mean 'resnet1"),
+    (["recipe.global.size_px=30", "model.backbone=vit_tiny_patch16_224"], "image size 30 px"),
+    (["data=SHARDS/absent-{0..1}.tar"], "absent-"),
+    (["data=SHARDS/*.zip"], "zip"),
+])
+def test_what_cannot_start_is_refused(shards: Path, tmp_path: Path, more: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        run(shards, tmp_path, *more)
+    assert "\n" not in str(caught.value)
+    assert not checkpoint.written(tmp_path / "checkpoints")
+
+
+def test_a_checkpoint_of_another_method_is_refused(shards: Path, unbroken: Path) -> None:
+    with pytest.raises(ValueError, match="is a checkpoint of simclr, this run is mae; choose another out= or resume="):
+        training.train(*training.read(mae_words(shards, unbroken)))
 
 
 def test_steps_end_a_run_within_an_epoch(shards: Path, tmp_path: Path) -> None:
