@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from .augment.draw import draw
     from .augment.presets import recipe
     from .augment.recipe import Recipe, View
-    from .pipelines.engines import render
     from .pipelines.batch import Batch
+    from .pipelines.engines import render
     from .pipelines.loader import Loader
 
 _HOME = {

@@ -95,9 +95,12 @@ def bench(source: Source, recipe: Recipe, *, threads: int, rounds: int = 7, batc
             alone.append(_take(stream, batches) / (batches * batch_size))
             _take(stream, prefetch + 2)
             busy.append(_take(stream, batches, busy=True) / (batches * batch_size))
+            ahead = (prefetch + 2) * batch_size * max(alone[-1], busy[-1])
+            time.sleep(2 * ahead)  # what it still makes ahead must not take the cores from what is measured next
             if peer is not None:
                 _take(peer, 2 * threads + 1)  # what its workers had ready
                 theirs.append(_take(peer, batches) / (batches * batch_size))
+                time.sleep(2 * (2 * threads + 1) * batch_size * theirs[-1])
         name = loader.engine
     ratio = statistics.median(a / b for a, b in zip(alone, bare, strict=True))
     beside = statistics.median(a / b for a, b in zip(alone, busy, strict=True))
