@@ -131,7 +131,8 @@ def demo(words: Annotated[list[str] | None, typer.Argument(metavar="[out=demo] [
     draw_sheet(open_source(train_data), recipe, out / "views.png", samples=5)
     print(f"tiles      {train_data} and {test_data}, of scikit-image's photographs\nviews      {out}/views.png", flush=True)
     settings = [f"data={train_data}", "recipe=simclr_cifar", "recipe.global.size_px=64", "model.backbone=convnet4", "epochs=6",
-                "batch_size=256", f"knn.test_data={test_data}", "knn.every=2", "optimizer.lr=0.15", f"out={out}"]
+                "batch_size=256", "optimizer.name=adamw", "optimizer.lr=2e-3", "optimizer.scaling=none",
+                "optimizer.weight_decay=1e-4", f"knn.test_data={test_data}", "knn.every=2", f"out={out}"]
     status = run(["simclr", *settings, *(word for word in words if not word.startswith("out="))])
     print(f"           {out}/views.png shows what the network saw")
     return status
