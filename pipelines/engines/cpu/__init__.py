@@ -47,7 +47,7 @@ class CpuEngine:
         try:
             scratch = self._of_thread.scratch
         except AttributeError:
-            scratch = self._of_thread.scratch = Scratch(program.largest_hw, program.staged)
+            scratch = self._of_thread.scratch = Scratch(program.largest_hw, program.staged, program.reach)
         arrays = [out[group] for group in program.groups]
         bases = np.array([array.__array_interface__["data"][0] for array in arrays], np.int64)
         call = (image, program.steps, program.constants, program.instances, packed_row, bases, arrays[0].shape[1], row,

@@ -9,6 +9,7 @@ import numpy as np
 from numba import float32
 
 from .cache import kernel
+from .vectors import address, inside, mirrored_sum
 
 REFLECT, REPLICATE, ZERO = 0, 1, 2
 BORDERS = {"reflect": REFLECT, "replicate": REPLICATE, "zero": ZERO}
@@ -29,111 +30,59 @@ def border_at(i: int, size: int, border: int) -> int:
 
 
 @kernel
-def box_sum(line: Any, low: int, whole: int, inner: float, ends: float, out: Any) -> None:
-    """out[i] = inner * (the 2 * whole + 1 values round line[low + i]) + ends * (the two beyond them)."""
-    n = out.size
-    a, b = line[low - whole - 1 : low - whole - 1 + n], line[low + whole + 1 : low + whole + 1 + n]
-    centre = line[low : low + n]
-    if whole == 0:
-        for i in range(n):
-            out[i] = inner * centre[i] + ends * (a[i] + b[i])
-        return
-    if whole == 1:
-        left, right = line[low - 1 : low - 1 + n], line[low + 1 : low + 1 + n]
-        for i in range(n):
-            out[i] = inner * ((left[i] + right[i]) + centre[i]) + ends * (a[i] + b[i])
-        return
-    for i in range(n):
-        out[i] = centre[i]
-    for k in range(1, whole + 1):
-        left, right = line[low - k : low - k + n], line[low + k : low + k + n]
-        for i in range(n):
-            out[i] += left[i] + right[i]
-    for i in range(n):
-        out[i] = inner * out[i] + ends * (a[i] + b[i])
+def box_weights(sigma_px: float, weights: Any) -> int:
+    """The reach of Pillow's box, and weights[: reach + 1] float32: its whole pixels, and the part of one at each end.
 
-
-@kernel
-def box_rows(plane: Any, whole: int, inner: float, ends: float, out: Any) -> None:
-    """As box_sum, down the columns: row y of out from rows y - whole - 1 to y + whole + 1 of plane, border repeated."""
-    height = plane.shape[0]
-    for y in range(height):
-        line, centre = out[y], plane[y]
-        a, b = plane[max(y - whole - 1, 0)], plane[min(y + whole + 1, height - 1)]
-        if whole == 0:
-            for i in range(line.size):
-                line[i] = inner * centre[i] + ends * (a[i] + b[i])
-        elif whole == 1:
-            above, below = plane[max(y - 1, 0)], plane[min(y + 1, height - 1)]
-            for i in range(line.size):
-                line[i] = inner * ((above[i] + below[i]) + centre[i]) + ends * (a[i] + b[i])
-        else:
-            for i in range(line.size):
-                line[i] = centre[i]
-            for k in range(1, whole + 1):
-                above, below = plane[max(y - k, 0)], plane[min(y + k, height - 1)]
-                for i in range(line.size):
-                    line[i] += above[i] + below[i]
-            for i in range(line.size):
-                line[i] = inner * line[i] + ends * (a[i] + b[i])
-
-
-@kernel
-def pillow_blur(plane: Any, sigma_px: float, spare: Any, line: Any) -> None:
-    """plane (H, W) float32, in place; spare (H, W), line (>= 2 * (W + 2 * reach),) are scratch."""
-    height, width = plane.shape
+    Three such boxes have the variance sigma^2. Source: Gwosdek et al. 2011, extended box.
+    """
     variance = np.float64(float32(sigma_px) * float32(sigma_px)) / 3.0
     whole = math.floor((math.sqrt(12.0 * variance + 1.0) - 1.0) / 2.0)
     part = (2 * whole + 1) * (whole * (whole + 1) - 3.0 * variance) / (6.0 * (variance - (whole + 1) * (whole + 1)))
     full = 1.0 / (2.0 * (whole + part) + 1.0)
-    inner, ends = float32(full), float32(full * part)
-    reach = whole + 1
-    padded = line[: width + 2 * reach]
-    for y in range(height):
-        row = plane[y]
-        for _ in range(3):
-            padded[reach : reach + width] = row
-            padded[:reach] = row[0]
-            padded[reach + width :] = row[width - 1]
-            box_sum(padded, reach, whole, inner, ends, row)
-    box_rows(plane, whole, inner, ends, spare)
-    box_rows(spare, whole, inner, ends, plane)
-    box_rows(plane, whole, inner, ends, spare)
-    for y in range(height):
-        plane[y] = spare[y]
+    for k in range(whole + 1):
+        weights[k] = full
+    weights[whole + 1] = full * part
+    return whole + 1
 
 
 @kernel
-def gaussian_blur(plane: Any, weights: Any, taps: int, border: int, spare: Any, line: Any) -> None:
-    """weights (>= taps // 2 + 1,): of the centre, then of the pixels at distance 1, 2, ... on both sides."""
+def blur(plane: Any, passes: int, weights: Any, reach: int, border: int, spare: Any, line: Any) -> None:
+    """plane (H, W) float32 in place: `passes` times along x, then as often along y, by weights (reach + 1,) float32 of the
+    centre and of the pixels at distance 1, 2, ... on both sides. spare (>= 2 * (H + 2 * reach) * W,) and line
+    (>= 2 * (W + 2 * reach),) are scratch."""
     height, width = plane.shape
-    reach = taps // 2
-    w0 = float32(weights[0])
+    long, tall = width + 2 * reach, height + 2 * reach
+    by, pixels, between = address(weights), address(plane), address(spare)
+    inside(spare.reshape(1, spare.size), 0, 2 * tall * width - 1)
     for y in range(height):
-        out, centre = spare[y], plane[y]
+        now = 0
         for i in range(width):
-            out[i] = w0 * centre[i]
+            line[reach + i] = plane[y, i]
+        for p in range(passes):
+            for k in range(1, reach + 1):
+                left, right = border_at(-k, width, border), border_at(width - 1 + k, width, border)
+                line[now + reach - k] = line[now + reach + left] if left >= 0 else float32(0)
+                line[now + reach + width - 1 + k] = line[now + reach + right] if right >= 0 else float32(0)
+            centre = address(line) + 4 * (now + reach)
+            now = long - now
+            out = address(line) + 4 * (now + reach) if p < passes - 1 else between + 4 * width * (reach + y)
+            mirrored_sum(centre, 4, reach, by, out, width)
+    now = 0
+    for p in range(passes):
+        padded = spare[now * tall * width : (now + 1) * tall * width].reshape(tall, width)
         for k in range(1, reach + 1):
-            w = float32(weights[k])
-            up, down = border_at(y - k, height, border), border_at(y + k, height, border)
-            if up >= 0 and down >= 0:
-                above, below = plane[up], plane[down]
-                for i in range(width):
-                    out[i] += w * (above[i] + below[i])
-            elif up >= 0 or down >= 0:
-                only = plane[max(up, down)]
-                for i in range(width):
-                    out[i] += w * only[i]
-    padded = line[: width + 2 * reach]
-    for y in range(height):
-        for i in range(width + 2 * reach):
-            at = border_at(i - reach, width, border)
-            padded[i] = spare[y, at] if at >= 0 else float32(0)
-        out, centre = plane[y], padded[reach : reach + width]
-        for i in range(width):
-            out[i] = w0 * centre[i]
-        for k in range(1, reach + 1):
-            w = float32(weights[k])
-            left, right = padded[reach - k : reach - k + width], padded[reach + k : reach + k + width]
-            for i in range(width):
-                out[i] += w * (left[i] + right[i])
+            above, below = border_at(-k, height, border), border_at(height - 1 + k, height, border)
+            _copy_row(padded, reach + above if above >= 0 else -1, reach - k)
+            _copy_row(padded, reach + below if below >= 0 else -1, reach + height - 1 + k)
+        begin = between + 4 * width * (now * tall + reach)
+        now = 1 - now
+        out = between + 4 * width * (now * tall + reach) if p < passes - 1 else pixels
+        for y in range(height):
+            mirrored_sum(begin + 4 * width * y, 4 * width, reach, by, out + 4 * width * y, width)
+
+
+@kernel
+def _copy_row(rows: Any, source: int, target: int) -> None:
+    """source -1: zeros."""
+    for i in range(rows.shape[1]):
+        rows[target, i] = rows[source, i] if source >= 0 else float32(0)

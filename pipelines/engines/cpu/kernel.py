@@ -25,9 +25,12 @@ from .program import (
     SOLARIZE,
     STORE,
 )
+from .vectors import transpose
 
 BLURS = (PILLOW_BLUR, GAUSSIAN_BLUR)
 FLOAT32, FLOAT16, BFLOAT16 = 0, 1, 2
+OUTSIDE = "a crop's box reaches outside the image: the parameters were drawn for an image of another size"
+OTHER_SIZE = "a view's ops end at another size than the view's: the parameters were drawn for another recipe"
 DTYPES = {"float32": FLOAT32, "float16": FLOAT16, "bfloat16": BFLOAT16}
 
 
@@ -50,7 +53,7 @@ def union_of_boxes(steps: Any, params: Any, height: int, width: int) -> Any:
         if steps[s, 1] == view:
             continue  # a later step of a view reads what its first one made
         view = steps[s, 1]
-        if steps[s, 0] == CROP or steps[s, 0] == RESIZE:
+        if (steps[s, 0] == CROP or steps[s, 0] == RESIZE) and steps[s, 9] != 0:
             at = steps[s, 2]
             top, left = min(top, int(params[at])), min(left, int(params[at + 1]))
             bottom = max(bottom, int(params[at]) + int(params[at + 2]))
@@ -88,15 +91,18 @@ def mirror(planes: Any, height: int, width: int) -> None:
 @entry
 def render_image(image: Any, steps: Any, constants: Any, instances: Any, params: Any, bases: Any, batch: int, row: int,
                  dtype: int, columns: Any, bytes_a: Any, bytes_b: Any, stage: Any, first: Any, count: Any, weights: Any,
-                 floats: Any, sums: Any, line: Any, pixels: Any, pixel_bits: Any, spare: Any) -> None:
+                 floats: Any, line: Any, weights_of_blur: Any, pixels: Any, pixel_bits: Any, spare: Any) -> None:
     """image (H, W, 3) uint8; steps, constants, instances: a Program's; params: one packed row. bases (groups,) int64: the
     address of each group's (V, batch, C, H, W) array, of which [:, row] is written. The rest is scratch, see `scratch`.
+    Raises ValueError where parameters do not fit the image or the recipe.
     """
     height, width = image.shape[0], image.shape[1]
     y0, x0, y1, x1 = union_of_boxes(steps, params, height, width)
-    shared = columns[: 3 * max(x1 - x0, 0) * max(y1 - y0, 0)].reshape(3, max(x1 - x0, 0), max(y1 - y0, 0))
+    if y0 < 0 or x0 < 0 or y1 > height or x1 > width:
+        raise ValueError(OUTSIDE)
+    shared = columns[: 3 * max(x1 - x0, 0) * max(y1 - y0, 0)].reshape(3 * max(x1 - x0, 0), max(y1 - y0, 0))
     if y1 > y0 and x1 > x0:
-        resample.to_columns(image, y0, x0, y1 - y0, x1 - x0, shared)
+        transpose(image.reshape(height, 3 * width), y0, 3 * x0, y1 - y0, 3 * (x1 - x0), shared)
     factors, order = np.empty(4, np.float32), np.empty(4, np.int64)
     source, own, oy, ox = image, shared, y0, x0
     view, h, w, gray = -1, 0, 0, False
@@ -110,12 +116,18 @@ def render_image(image: Any, steps: Any, constants: Any, instances: Any, params:
             top, left, bh, bw = int(params[at]), int(params[at + 1]), int(params[at + 2]), int(params[at + 3])
             h, w = (int(params[at + 4]), int(params[at + 5])) if code == RESIZE else (steps[s, 6], steps[s, 7])
             planes = pixels[: 3 * h * w].reshape(3, h * w)
+            outside = min(top, left) < 0 or top + bh > source.shape[0] or left + bw > source.shape[1]
+            if code != CUT and (outside or min(bh, bw) < 1):
+                raise ValueError(OUTSIDE)
+            if steps[s, 4] != 0 and (h * w != instances[view, 3] * instances[view, 4]  # turned or not: all that follows has room
+                                     or max(h, w) != max(instances[view, 3], instances[view, 4])):
+                raise ValueError(OTHER_SIZE)
             mirrored = steps[s, 5] >= 0 and params[steps[s, 5]] != 0
             if code == CUT:
                 resample.cut(source, top, left, h, w, mirrored, planes)
             elif steps[s, 9] != 0:
                 resample.crop_resize(source, own, ox, oy, top, left, bh, bw, h, w, steps[s, 8], constants[s, 0], mirrored, first,
-                                     count, weights, floats, sums, bytes_a, bytes_b, planes)
+                                     count, weights, floats, bytes_a, bytes_b, planes)
             else:
                 resample.crop_interpolate(source, top, left, bh, bw, h, w, steps[s, 8], constants[s, 0], mirrored, first, floats,
                                           line, planes)
@@ -123,8 +135,8 @@ def render_image(image: Any, steps: Any, constants: Any, instances: Any, params:
                 half = stage.size // 2
                 source = stage[: 3 * h * w].reshape(h, w, 3)
                 resample.to_bytes(planes, h, w, source)
-                own, oy, ox = stage[half : half + 3 * h * w].reshape(3, w, h), 0, 0
-                resample.to_columns(source, 0, 0, h, w, own)
+                own, oy, ox = stage[half : half + 3 * h * w].reshape(3 * w, h), 0, 0
+                transpose(source.reshape(h, 3 * w), 0, 0, h, 3 * w, own)
         elif code == FLIP:
             if params[at] != 0:
                 mirror(planes, h, w)
@@ -151,12 +163,15 @@ def render_image(image: Any, steps: Any, constants: Any, instances: Any, params:
                 gray = True
         elif code in BLURS:
             if params[at] != 0:
+                if code == PILLOW_BLUR:
+                    passes, border = 3, blur.REPLICATE
+                    reach = blur.box_weights(float32(params[at + 1]), weights_of_blur)
+                else:
+                    passes, border, reach = 1, steps[s, 4], steps[s, 3] // 2
+                    for k in range(reach + 1):
+                        weights_of_blur[k] = params[at + 1 + k]
                 for c in range(1 if gray else 3):
-                    plane, other = planes[c].reshape(h, w), spare[: h * w].reshape(h, w)
-                    if code == PILLOW_BLUR:
-                        blur.pillow_blur(plane, float32(params[at + 1]), other, line)
-                    else:
-                        blur.gaussian_blur(plane, params[at + 1 :], steps[s, 3], steps[s, 4], other, line)
+                    blur.blur(planes[c].reshape(h, w), passes, weights_of_blur, reach, border, spare, line)
                 if gray:  # three equal planes stay equal
                     planes[1] = planes[0]
                     planes[2] = planes[0]
@@ -167,6 +182,8 @@ def render_image(image: Any, steps: Any, constants: Any, instances: Any, params:
             colour.clip(planes, float32(constants[s, 0]), float32(constants[s, 1]))
         elif code == STORE:
             n = h * w
+            if h != instances[view, 3] or w != instances[view, 4]:
+                raise ValueError(OTHER_SIZE)
             start = (instances[view, 1] * batch + row) * instances[view, 2]
             for c in range(3):
                 gain, offset = float32(constants[s, c]), float32(constants[s, 3 + c])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,15 +33,19 @@ CROP, RESIZE, CUT, FLIP, ROTATE, JITTER, GRAYSCALE, PILLOW_BLUR, GAUSSIAN_BLUR, 
 INTEGERS, FLOATS = 12, 8
 """Columns of a step: its code, its instance, its first parameter; then what the code needs, see `_step`."""
 
+SIGMA_ROOM_PX = 16.0
+"""Blurs of up to this sigma have room whatever the recipe's own range: parameters may be changed before they are rendered."""
+
 GEOMETRY = (CROP, RESIZE, CUT)
 COMMUTES_WITH_FLIP = (JITTER, GRAYSCALE, PILLOW_BLUR, GAUSSIAN_BLUR, SOLARIZE, CLIP)
 
 
 @dataclass(frozen=True)
 class Program:
-    """steps (S, INTEGERS) int64, constants (S, FLOATS) float64, both read by `kernel.render_image`; group, ordinal, pixels
-    of each instance; sources: (column, count, view, op, array) of each parameter in a packed row of `width` float64;
-    size_columns: where a row has the height and width of a resized whole image; staged: a view has two steps of geometry."""
+    """steps (S, INTEGERS) int64, constants (S, FLOATS) float64, both read by `kernel.render_image`; group, ordinal, values,
+    height, width of each instance; sources: (column, count, view, op, array) of each parameter in a packed row of `width`
+    float64; size_columns: where a row has the height and width of a resized whole image; staged: a view has two steps of
+    geometry; reach: pixels that the widest blur looks to each side."""
 
     steps: np.ndarray
     constants: np.ndarray
@@ -51,9 +56,10 @@ class Program:
     largest_hw: tuple[int, int]
     size_columns: tuple[int, ...]
     staged: bool
+    reach: int
 
     def pack(self, params: Params) -> np.ndarray:
-        """(N, width) float64: every parameter where the kernel looks for it."""
+        """(N, width) float64: every parameter where the kernel looks for it. ValueError for a blur that there is no room for."""
         first = params[self.sources[0][2]][self.sources[0][3].name][self.sources[0][4]] if self.sources else np.empty(0)
         rows = np.empty((len(first), self.width))
         for column, count, view, op, name in self.sources:
@@ -61,6 +67,9 @@ class Program:
             if isinstance(op, Blur) and op.kind == "gaussian" and name == "sigma_px":
                 assert op.taps is not None
                 values = gaussian_weights(values, op.taps)[:, op.taps // 2 :]
+            elif isinstance(op, Blur) and name == "sigma_px" and not (values < self.reach).all():
+                raise ValueError(f"{view}'s {op.name}: sigma_px needs values below {self.reach}, got {values.max()}; "
+                                 "give the recipe's blur a range that holds it")
             rows[:, column : column + count] = values.reshape(len(values), count)
         return rows
 
@@ -75,14 +84,18 @@ def compile_recipe(recipe: Recipe) -> Program:
             raise UnsupportedRecipe(f"recipe {recipe}, view {instance.name}: no engine of this version renders partner images")
         builder.view(number, instance, str(recipe))
         shape = recipe.groups[instance.group]
-        instances.append((groups.index(instance.group), instance.ordinal, shape.channels * shape.height * shape.width))
+        instances.append((groups.index(instance.group), instance.ordinal, shape.channels * shape.height * shape.width,
+                          shape.height, shape.width))
     steps, constants = np.array(builder.steps, np.int64), np.array(builder.constants, np.float64)
     largest = (max(s.height for s in recipe.groups.values()), max(s.width for s in recipe.groups.values()))
     largest = (max(largest[0], builder.largest), max(largest[1], builder.largest))
     resizes = tuple(int(step[2]) + 4 for step in steps if step[0] == RESIZE)
     staged = any(step[0] in GEOMETRY and not step[4] for step in steps)
+    blurs = [op for instance in recipe.instances for op in instance.ops if isinstance(op, Blur)]
+    reach = max((math.ceil(max(SIGMA_ROOM_PX, *(op.sigma_px or ()))) + 1 if op.kind == "pillow" else (op.taps or 1) // 2
+                 for op in blurs), default=0)
     return Program(steps, constants, np.array(instances, np.int64), groups, max(builder.width, 1), tuple(builder.sources),
-                   largest, resizes, staged or bool(resizes))
+                   largest, resizes, staged or bool(resizes), reach)
 
 
 class _Builder:

@@ -6,10 +6,11 @@ import numpy as np
 
 
 class Scratch:
-    """Buffers that grow with the images. largest_hw: of all views, in px; staged: some view resizes whole images first."""
+    """Buffers that grow with the images. largest_hw: of all views, in px; staged: some view resizes whole images first;
+    reach: pixels that the widest blur looks to each side."""
 
-    def __init__(self, largest_hw: tuple[int, int], staged: bool) -> None:
-        self.largest_hw, self.staged = largest_hw, staged
+    def __init__(self, largest_hw: tuple[int, int], staged: bool, reach: int) -> None:
+        self.largest_hw, self.staged, self.reach = largest_hw, staged, reach
         self.height = self.width = 0
         self.arrays: tuple[np.ndarray, ...] = ()
 
@@ -22,6 +23,7 @@ class Scratch:
 
     def _allocate(self, height: int, width: int) -> tuple[np.ndarray, ...]:
         out_h, out_w = self.largest_hw
+        plane = 2 * out_h * out_w + 4 * self.reach * max(out_h, out_w)
         if self.staged:
             out_h, out_w = max(out_h, height), max(out_w, width)
         side, out = max(height, width), max(out_h, out_w)
@@ -36,9 +38,9 @@ class Scratch:
             np.empty(out, np.int32),                                         # count of its taps
             np.empty(6 * side + 16 * out, np.int32),                         # their weights, see `resample.room`
             np.empty(max(6 * side + 16, 4 * (out_h + out_w)), np.float64),   # floats: weights before rounding
-            np.empty(3 * max(side, out), np.int32),                          # sums of a row
-            np.empty(3 * max(side, out) + 512, np.float32),                  # line: one padded row
+            np.empty(3 * max(side, out) + 4 * self.reach, np.float32),       # line: a row, or a padded one twice
+            np.empty(self.reach + 1, np.float32),                            # weights_of_blur
             pixels,
             pixels.view(np.uint32),
-            np.empty(out_h * out_w, np.float32),                             # spare: one plane
+            np.empty(plane, np.float32),                                     # spare: a view's plane padded above and below, twice
         )

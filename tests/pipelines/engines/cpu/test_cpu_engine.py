@@ -18,7 +18,7 @@ from viewmill.pipelines.cache import cache_folder
 from viewmill.pipelines.engines.cpu import CpuEngine, render
 
 EVERYTHING = """
-import sys, numpy as np, viewmill as vm
+import numba, sys, numpy as np, viewmill as vm
 from hashlib import sha256
 from viewmill.augment import Recipe, View
 from viewmill.augment.ops import *
@@ -42,6 +42,20 @@ for recipe in recipes:
         for name, views in render(images, recipe, params, dtype).items():
             digest.update(views.tobytes())
 print(digest.hexdigest())
+
+from viewmill.pipelines.engines.cpu import vectors  # the checks are there, or they would have found nothing
+
+@numba.njit
+def transpose(source, top, left, rows, columns, out):
+    vectors.transpose(source, top, left, rows, columns, out)
+
+room = np.zeros((100, 100), np.uint8)
+for top, left, rows, columns in ((1, 0, 40, 40), (0, 1, 40, 40), (-1, 0, 40, 40)):
+    try:
+        transpose(room[:40, :40], top, left, rows, columns, room.copy())
+    except IndexError:
+        continue
+    assert not numba.config.BOUNDSCHECK, (top, left)
 """
 
 
@@ -133,6 +147,36 @@ def test_images_of_another_kind_are_refused() -> None:
     recipe = Recipe((View("a", 8, (Crop(size_px=8), Blur(), Normalize(kind="none"))),))
     with pytest.raises(ValueError, match=r"an image is uint8 \(H, W, 3\), got float64 \(9, 9, 3\)"):
         render([np.zeros((9, 9, 3))], recipe, drawn(recipe, [np.zeros((9, 9, 3))]))
+
+
+def test_parameters_of_another_image_are_refused() -> None:
+    recipe = Recipe((View("a", 8, (Crop(size_px=8, filter="bilinear"),)),))
+    image = np.zeros((20, 30, 3), np.uint8)
+    for box in ((0, 0, 21, 30), (0, 0, 20, 31), (-1, 0, 9, 9), (0, -1, 9, 9), (12, 22, 9, 9), (5, 5, 0, 4)):
+        params = {"a/0": {"crop": {"box": np.array([box], np.int32)}}}
+        with pytest.raises(ValueError, match="box reaches outside the image: the parameters were drawn for an image of another"):
+            render([image], recipe, params)
+    unfiltered = Recipe((View("a", 8, (Crop(size_px=8, antialias=False, cubic_a=-0.5),)),))
+    with pytest.raises(ValueError, match="box reaches outside the image"):
+        render([image], unfiltered, {"a/0": {"crop": {"box": np.array([(0, 22, 9, 9)], np.int32)}}})
+
+
+def test_a_view_that_ends_at_another_size_is_refused() -> None:
+    recipe = Recipe((View("a", 8, (Resize(mode="exact", side_px=8),)),))
+    for size in ((8, 9), (4, 16)):
+        params = {"a/0": {"resize": {"box": np.array([(0, 0, 20, 30)], np.int32), "size": np.array([size], np.int32)}}}
+        with pytest.raises(ValueError, match="end at another size than the view's"):
+            render([np.zeros((20, 30, 3), np.uint8)], recipe, params)
+
+
+def test_a_blur_without_room_is_refused() -> None:
+    recipe = Recipe((View("a", 8, (Crop(size_px=8), Blur(p=1.0, sigma_px=(0.1, 20.0)))),))
+    params = drawn(recipe, [np.zeros((20, 30, 3), np.uint8)])
+    params["a/0"]["blur"]["sigma_px"][:] = 20.0
+    assert np.isfinite(render([np.zeros((20, 30, 3), np.uint8)], recipe, params)["a"]).all()
+    params["a/0"]["blur"]["sigma_px"][:] = 21.5
+    with pytest.raises(ValueError, match=r"a/0's blur: sigma_px needs values below 21, got 21.5"):
+        render([np.zeros((20, 30, 3), np.uint8)], recipe, params)
 
 
 def test_kernels_are_cached_for_the_user_under_a_hash_of_their_sources(tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+"""The vector loops against NumPy, at lengths that no number of lanes divides, with nothing written beside their rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+from viewmill.pipelines.engines.cpu import vectors
+
+LENGTHS = (1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 96, 98)
+
+
+@numba.njit
+def call_transpose(source: Any, top: int, left: int, rows: int, columns: int, out: Any) -> None:
+    vectors.transpose(source, top, left, rows, columns, out)
+
+
+@numba.njit
+def call_weighted(source: Any, weights: Any, as_bytes: Any, as_floats: Any, n: int) -> None:
+    begin, stride = vectors.address(source) + 3, source.strides[0]
+    taps = vectors.address(weights)
+    vectors.weighted_bytes(begin, stride, weights.size, taps, vectors.address(as_bytes) + 1, n)
+    vectors.weighted_floats(begin, stride, weights.size, taps, vectors.address(as_floats) + 4, n)
+
+
+@numba.njit
+def call_mirrored_sum(source: Any, row: int, column: int, stride: int, reach: int, weights: Any, out: Any, n: int) -> None:
+    centre = vectors.address(source) + row * source.strides[0] + column * 4
+    vectors.mirrored_sum(centre, stride, reach, vectors.address(weights), vectors.address(out) + 4, n)
+
+
+@pytest.mark.parametrize("rows, columns", [(1, 1), (15, 40), (40, 15), (16, 16), (17, 33), (61, 80)])
+def test_transpose(rows: int, columns: int) -> None:
+    source = np.random.default_rng(0).integers(0, 256, (64, 83), dtype=np.uint8)
+    out = np.zeros((columns, rows), np.uint8)
+    call_transpose(source, 2, 3, rows, columns, out)
+    assert np.array_equal(out, source[2 : 2 + rows, 3 : 3 + columns].T)
+
+
+@pytest.mark.parametrize("n", LENGTHS)
+@pytest.mark.parametrize("count", [1, 2, 5, 12])
+def test_weighted_sums_of_bytes_round_half_up_and_clip(n: int, count: int) -> None:
+    rng = np.random.default_rng(n * 100 + count)
+    source = rng.integers(0, 256, (count, n + 5), dtype=np.uint8)
+    weights = (rng.uniform(-1.4, 1.9, count) / count * 2**22).astype(np.int32)  # not of sum 1: results clip on both sides
+    as_bytes, as_floats = np.full(n + 2, 7, np.uint8), np.full(n + 2, 7, np.float32)
+    call_weighted(source, weights, as_bytes, as_floats, n)
+    exact = weights.astype(np.int64) @ source[:, 3 : 3 + n].astype(np.int64)
+    expected = np.clip((exact + 2**21) >> 22, 0, 255)
+    assert np.array_equal(as_bytes[1:-1], expected) and np.array_equal(as_floats[1:-1], expected)
+    assert {*as_bytes[[0, -1]], *as_floats[[0, -1]]} == {7}
+
+
+@pytest.mark.parametrize("n", LENGTHS)
+@pytest.mark.parametrize("reach", [0, 1, 2, 3, 11])
+def test_mirrored_sums_along_both_axes(n: int, reach: int) -> None:
+    rng = np.random.default_rng(n * 100 + reach)
+    source = rng.random((2 * reach + 1, n + 2 * reach), np.float32)
+    weights = rng.random(reach + 1).astype(np.float32)
+    full = np.concatenate([weights[:0:-1], weights]).astype(np.float64)
+    along_x = sum(full[k] * source[reach, k : k + n] for k in range(2 * reach + 1))
+    down = sum(full[k] * source[k, reach : reach + n] for k in range(2 * reach + 1))
+    for stride, expected in ((4, along_x), (source.strides[0], down)):
+        out = np.full(n + 2, 7, np.float32)
+        call_mirrored_sum(source, reach, reach, stride, reach, weights, out, n)
+        assert np.allclose(out[1:-1], expected, rtol=1e-5) and out[0] == out[-1] == 7
