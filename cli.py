@@ -88,27 +88,35 @@ def list_names(what: Annotated[str, typer.Argument(metavar="methods|recipes")]) 
 
 
 @app.command(context_settings=ANY_WORDS)
-def bench(words: Annotated[list[str], typer.Argument(metavar="RECIPE data=... [KEY=VALUE]...")]) -> int:
-    """Measure RECIPE's views against bare decoding of the same images, alone and beside a busy trainer.
+def bench(words: Annotated[list[str], typer.Argument(metavar="RECIPE... data=... [KEY=VALUE]...")]) -> int:
+    """Measure RECIPEs' views against bare decoding of the same images, alone and beside a busy trainer.
 
     data=PATTERN threads=2 rounds=7 images=300 batch_size=32 engine=auto; peers=true measures a torch DataLoader with
-    torchvision on Pillow beside it; out=FILE.json keeps the figures.
+    torchvision on Pillow beside it; out=FILE.json keeps the figures, chart=FILE.png draws them.
     """
     import json
 
     from viewmill.pipelines.bench import bench as measure
+    from viewmill.pipelines.bench import draw_chart
     from viewmill.pipelines.preview import saved_recipe
     from viewmill.pipelines.source import open_source
 
-    name, *rest = words
-    given, changes = _given(rest, data=str, threads=2, rounds=7, images=300, batch_size=32, engine="auto", peers=False, out=str)
+    names = [word for word in words if "=" not in word]
+    given, changes = _given([word for word in words if "=" in word], data=str, threads=2, rounds=7, images=300, batch_size=32,
+                            engine="auto", peers=False, out=str, chart=str)
     if "data" not in given:
         raise ValueError("bench needs images: data=PATTERN, for example data='train-{0000..0009}.tar'")
-    out = given.pop("out", None)
-    report = measure(open_source(given.pop("data")), _changed(saved_recipe(name), changes), **given)
-    print(report)
+    recipes = [_changed(saved_recipe(name), changes) for name in names]
+    out, chart = given.pop("out", None), given.pop("chart", None)
+    source = open_source(given.pop("data"))
+    reports = []
+    for recipe in recipes:
+        reports.append(measure(source, recipe, **given))
+        print(reports[-1], flush=True)
     if out is not None:
-        Path(out).write_text(json.dumps(report.as_dict(), indent=1))
+        Path(out).write_text(json.dumps([report.as_dict() for report in reports], indent=1))
+    if chart is not None:
+        draw_chart(reports, Path(chart))
     return 0
 
 

@@ -46,8 +46,9 @@ def test_preview_writes_a_sheet(shard: Path, tmp_path: Path, capsys: pytest.Capt
 def test_bench_prints_and_keeps_its_figures(shard: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "bench.json"
     assert main(["bench", "simclr_pil", f"data={shard}", "threads=1", "rounds=2", "images=16", "batch_size=8", "peers=true",
-                 f"out={out}", "recipe.global.size_px=32"]) == 0
-    printed, kept = capsys.readouterr().out, json.loads(out.read_text())
+                 f"out={out}", f"chart={tmp_path / 'chart.png'}", "recipe.global.size_px=32"]) == 0
+    printed, (kept,) = capsys.readouterr().out, json.loads(out.read_text())
+    assert Image.open(tmp_path / "chart.png").size[0] > 600
     assert "views / bare decode" in printed and "torchvision / views" in printed
     assert kept["ratio"] > 0 and kept["views"]["low_ms"] <= kept["views"]["median_ms"] <= kept["views"]["high_ms"]
 
