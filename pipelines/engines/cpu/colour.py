@@ -17,8 +17,8 @@ RED, GREEN, BLUE = float32(0.299), float32(0.587), float32(0.114)
 
 
 @kernel
-def held(v: float) -> float:
-    return min(max(v, ZERO), TOP)
+def held(v: float, top: float) -> float:
+    return min(max(v, ZERO), top)
 
 
 @kernel
@@ -86,15 +86,10 @@ def turn_hue(r: Any, g: Any, b: Any, turns: float) -> None:
         t = t + float32(256) if t < ZERO else t
         t = t - float32(256) if t >= float32(256) else t
         h = t * to_sixths
-        k = h + float32(5)
-        k = k - float32(6) if k >= float32(6) else k
-        r[i] = top - span * min(max(min(k, float32(4) - k), ZERO), ONE)
-        k = h + float32(3)
-        k = k - float32(6) if k >= float32(6) else k
-        g[i] = top - span * min(max(min(k, float32(4) - k), ZERO), ONE)
-        k = h + ONE
-        k = k - float32(6) if k >= float32(6) else k
-        b[i] = top - span * min(max(min(k, float32(4) - k), ZERO), ONE)
+        h = h - float32(6) if h >= float32(6) else h
+        r[i] = top - span * held(float32(2) - abs(h - float32(3)), ONE)
+        g[i] = top - span * held(abs(h - float32(2)) - ONE, ONE)
+        b[i] = top - span * held(abs(h - float32(4)) - ONE, ONE)
 
 
 @kernel
@@ -182,7 +177,7 @@ def _hold(planes: Any) -> None:
     for c in range(3):
         line = planes[c]
         for i in range(line.size):
-            line[i] = held(line[i])
+            line[i] = held(line[i], TOP)
 
 
 @kernel

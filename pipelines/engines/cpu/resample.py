@@ -14,7 +14,7 @@ import numpy as np
 from numba import uint8
 
 from .cache import kernel
-from .vectors import address, inside, transpose, weighted_bytes, weighted_floats
+from .vectors import address, four_pixels, inside, transpose, weighted_bytes, weighted_floats
 
 BILINEAR, BICUBIC, LANCZOS = 0, 1, 2
 FILTERS = {"bilinear": BILINEAR, "bicubic": BICUBIC, "lanczos": LANCZOS}
@@ -205,7 +205,7 @@ def interpolating_taps(length: int, out: int, filter: int, cubic_a: float, first
 @kernel
 def crop_interpolate(image: Any, top: int, left: int, height: int, width: int, out_h: int, out_w: int, filter: int,
                      cubic_a: float, mirror: bool, first: Any, floats: Any, line: Any, planes: Any) -> None:
-    """Two or four taps at half-pixel centres, rounded once; into planes (3, out_h * out_w). line (>= 3 * width,) float32."""
+    """Two or four taps at half-pixel centres, rounded once; into planes (3, out_h * out_w). line (> 3 * width,) float32."""
     if height == out_h and width == out_w:
         cut(image, top, left, height, width, mirror, planes)
         return
@@ -213,22 +213,24 @@ def crop_interpolate(image: Any, top: int, left: int, height: int, width: int, o
     xs, xw = first[4 * out_h : 4 * (out_h + out_w)], floats[4 * out_h : 4 * (out_h + out_w)]
     interpolating_taps(height, out_h, filter, cubic_a, ys, yw)
     interpolating_taps(width, out_w, filter, cubic_a, xs, xw)
+    weights = np.empty(4 * out_w, np.float32)
+    for k in range(4 * out_w):
+        xs[k] *= 12  # bytes of a pixel
+        weights[k] = xw[k]
     lines = image.reshape(image.shape[0], image.shape[1] * 3)
-    low, high = left * 3, (left + width) * 3
+    low, n = left * 3, width * 3
+    line[n] = 0.0
+    inside(planes, 2, out_h * out_w - 1)
+    begin, step = address(planes) + 4 * (out_w - 1 if mirror else 0), -4 if mirror else 4
     for o in range(out_h):
-        a, b = lines[top + ys[4 * o], low:high], lines[top + ys[4 * o + 1], low:high]
-        c, d = lines[top + ys[4 * o + 2], low:high], lines[top + ys[4 * o + 3], low:high]
+        a, b = lines[top + ys[4 * o]], lines[top + ys[4 * o + 1]]
+        c, d = lines[top + ys[4 * o + 2]], lines[top + ys[4 * o + 3]]
         w0, w1 = np.float32(yw[4 * o]), np.float32(yw[4 * o + 1])
         w2, w3 = np.float32(yw[4 * o + 2]), np.float32(yw[4 * o + 3])
-        for i in range(high - low):
-            line[i] = w0 * np.float32(a[i]) + w1 * np.float32(b[i]) + w2 * np.float32(c[i]) + w3 * np.float32(d[i])
-        for x in range(out_w):
-            slot = o * out_w + (out_w - 1 - x if mirror else x)
-            for ch in range(3):
-                v = np.float32(0)
-                for k in range(4):
-                    v += np.float32(xw[4 * x + k]) * line[3 * xs[4 * x + k] + ch]
-                planes[ch, slot] = min(max(np.rint(v), np.float32(0)), np.float32(255))
+        for i in range(n):
+            line[i] = (w0 * np.float32(a[low + i]) + w1 * np.float32(b[low + i]) + w2 * np.float32(c[low + i])
+                       + w3 * np.float32(d[low + i]))
+        four_pixels(address(line), address(xs), address(weights), begin + 4 * o * out_w, step, planes.strides[0], out_w)
 
 
 @kernel

@@ -38,7 +38,7 @@ class Scratch:
             np.empty(out, np.int32),                                         # count of its taps
             np.empty(6 * side + 16 * out, np.int32),                         # their weights, see `resample.room`
             np.empty(max(6 * side + 16, 4 * (out_h + out_w)), np.float64),   # floats: weights before rounding
-            np.empty(3 * max(side, out) + 4 * self.reach, np.float32),       # line: a row, or a padded one twice
+            np.empty(3 * max(side, out) + 4 * self.reach + 1, np.float32),   # line: a row, or a padded one twice
             np.empty(self.reach + 1, np.float32),                            # weights_of_blur
             pixels,
             pixels.view(np.uint32),

@@ -68,7 +68,9 @@ def _of_addresses(count: int, build: Callable[..., None]) -> Any:
     signature = types.none(*[types.int64] * count)
     if count == 4:
         return intrinsic(lambda context, a, b, c, d: (signature, code))
-    return intrinsic(lambda context, a, b, c, d, e, f: (signature, code))
+    if count == 6:
+        return intrinsic(lambda context, a, b, c, d, e, f: (signature, code))
+    return intrinsic(lambda context, a, b, c, d, e, f, g: (signature, code))
 
 
 @intrinsic
@@ -196,6 +198,35 @@ def mirrored_sum(source: int, stride: int, reach: int, weights: int, out: int, n
         _reach_2(source, stride, reach, weights, out, n)
     else:
         _any_reach(source, stride, reach, weights, out, n)
+
+
+# ---- four pixels of a row for each output --------------------------------------------------------------------------
+
+
+def _four_pixels(builder: Any, line: Any, offsets: Any, weights: Any, out: Any, step: Any, plane: Any, n: Any) -> None:
+    form = _vector(F32, 4)
+    magic = _vector(F32, 4, 12582912.0)  # 1.5 * 2**23: above it floats are whole numbers, so adding it rounds half to even
+    with cgutils.for_range(builder, n) as pixel:
+        value = _vector(F32, 4, 0.0)
+        tap = builder.shl(pixel.index, I64(4))
+        for k in range(4):
+            offset = builder.zext(_load(builder, builder.add(builder.add(offsets, tap), I64(4 * k)), I32, 4), I64)
+            weight = _splat(builder, _load(builder, builder.add(builder.add(weights, tap), I64(4 * k)), F32, 4), 4)
+            value = builder.fadd(value, builder.fmul(weight, _load(builder, builder.add(line, offset), form, 4)))
+        value = builder.fsub(builder.fadd(value, magic), magic)
+        low, high = _vector(F32, 4, 0.0), _vector(F32, 4, 255.0)
+        value = builder.select(builder.fcmp_ordered(">", value, low), value, low)
+        value = builder.select(builder.fcmp_ordered("<", value, high), value, high)
+        to = builder.add(out, builder.mul(pixel.index, step))
+        for c in range(3):
+            level = builder.extract_element(value, ir.Constant(I32, c))
+            _store(builder, level, builder.add(to, builder.mul(plane, I64(c))), 4)
+
+
+four_pixels = _of_addresses(7, _four_pixels)
+"""four_pixels(line, offsets, weights, out, step, plane, n): pixel i of n is the sum of four pixels of line, float32 of r, g, b
+in turn, at offsets[4 * i : 4 * i + 4] bytes (int32) by weights[4 * i : 4 * i + 4] (float32), rounded half to even and clipped
+to 0..255; written to out + i * step, its channels `plane` bytes apart. One value after the last pixel of line is read."""
 
 
 # ---- transposition of bytes ----------------------------------------------------------------------------------------

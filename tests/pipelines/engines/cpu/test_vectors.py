@@ -31,6 +31,25 @@ def call_mirrored_sum(source: Any, row: int, column: int, stride: int, reach: in
     vectors.mirrored_sum(centre, stride, reach, vectors.address(weights), vectors.address(out) + 4, n)
 
 
+@numba.njit
+def call_four_pixels(line: Any, offsets: Any, weights: Any, planes: Any, step: int) -> None:
+    begin = vectors.address(planes) + (0 if step > 0 else 4 * (planes.shape[1] - 1))
+    vectors.four_pixels(vectors.address(line), vectors.address(offsets), vectors.address(weights), begin, step,
+                        planes.strides[0], offsets.shape[0])
+
+
+@pytest.mark.parametrize("step", [4, -4])
+def test_four_pixels_round_half_to_even_and_clip(step: int) -> None:
+    line = np.float32([[1, 20, 300], [2, 30, -70], [4, 50, 8], [9, 60, 0]]).ravel()
+    line = np.append(line, np.float32(0))  # the one value that is read after the last pixel
+    offsets = np.int32([[0, 1, 2, 3], [3, 3, 3, 3], [0, 0, 1, 1]]) * 12
+    weights = np.float32([[0.5, 0.5, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25], [1.5, 0.0, -1.0, 1.0]])
+    planes = np.full((3, 3), 7, np.float32)
+    call_four_pixels(line, offsets, weights, planes, step)
+    expected = np.float32([[2, 9, 2], [25, 60, 30], [115, 0, 255]])  # 1.5 -> 2; 25; 115; 1.5 -> 2, 450 -> 255
+    assert np.array_equal(planes, expected if step > 0 else expected[:, ::-1])
+
+
 @pytest.mark.parametrize("rows, columns", [(1, 1), (15, 40), (40, 15), (16, 16), (17, 33), (61, 80)])
 def test_transpose(rows: int, columns: int) -> None:
     source = np.random.default_rng(0).integers(0, 256, (64, 83), dtype=np.uint8)
