@@ -109,7 +109,10 @@ class Ring:
         from .engines import as_tensor
 
         self._held.add(number)
-        arrays = self.layout.arrays(self._memory[number], rows)
+        # Torch has no uint16 of NumPy's. The view must be made here: a tensor holds the very array that it is made of, and a
+        # view made later would hold the memory but not this array, whose death is the sign that the slot is free.
+        kind = np.dtype(np.float32 if self.layout.dtype == "float32" else np.int16)
+        arrays = {name: array.view(kind) for name, array in self.layout.arrays(self._memory[number], rows).items()}
         died, count = itertools.count(1), len(arrays)
         for array in arrays.values():
             weakref.finalize(array, self._array_died, number, died, count).atexit = False

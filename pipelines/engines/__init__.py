@@ -74,9 +74,11 @@ def render(images: Sequence[Any] | Tensor, recipe: Recipe, params: Params, engin
 
 
 def as_tensor(array: np.ndarray, dtype: str) -> Tensor:
-    """The same memory as a tensor; the bits of half types get their type back."""
+    """The same memory as a tensor, which holds on to this array; the bits of half types, int16 or uint16, get their type
+    back. Of uint16 the tensor holds the memory only: NumPy lets a view forget the array between."""
     import torch
 
     if dtype == "float32":
         return torch.from_numpy(array)
-    return torch.from_numpy(array.view(np.int16)).view(getattr(torch, dtype))
+    bits = array if array.dtype == np.int16 else array.view(np.int16)
+    return torch.from_numpy(bits).view(getattr(torch, dtype))

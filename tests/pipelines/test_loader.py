@@ -140,6 +140,19 @@ def test_half_types_are_the_views_rounded(dtype: str) -> None:
     assert torch.equal(a.to(b.dtype), b)
 
 
+@pytest.mark.parametrize("sidecar", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_views_that_are_kept_are_never_written_again(dtype: str, sidecar: bool) -> None:
+    """Only a tensor of the first batch is kept, not the batch; many later ones then pass through the ring."""
+    with local(64, 4, dtype=dtype, sidecar=sidecar) as loader:
+        stream = iter(loader)
+        kept = next(stream).views["global"]
+        then = kept.clone()
+        for _ in range(12):
+            next(stream)
+    assert torch.equal(kept, then)
+
+
 def test_a_torch_dtype_is_a_dtype() -> None:
     with local(8, 4, dtype=torch.bfloat16) as loader:
         assert next(iter(loader)).views["global"].dtype == torch.bfloat16
