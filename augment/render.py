@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,6 +43,8 @@ def render_view(levels: list[Tensor], instance: Instance, params: dict[str, Any]
 
 def _levels(image: Any, device: torch.device | str | None) -> Tensor:
     """(3, H, W) float32 of one uint8 image, channels first or last."""
+    if isinstance(image, np.ndarray) and not image.flags.writeable:
+        image = image.copy()  # torch has no read-only tensors, and says so at length
     tensor = torch.as_tensor(image, device=device)
     if tensor.dtype != torch.uint8 or tensor.ndim != 3 or 3 not in (tensor.shape[0], tensor.shape[-1]):
         raise ValueError(f"an image is uint8 (H, W, 3) or (3, H, W), got {tensor.dtype} {tuple(tensor.shape)}")
