@@ -15,7 +15,8 @@ class Chance:
 
     index (N,) int64: the samples' numbers in the data set; position (N,) int64 or None: their global positions in the
     epoch, which the scopes "batch-view" and "batch" cut into aligned blocks of `block` positions.
-    group, ordinal: the view, as in "global/1"; copy: which copy of its view it is; stream: the op's name.
+    group, ordinal: the view, as in "global/1"; copy: which copy of its view it is; siblings: how many views its group has;
+    stream: the op's name. world: "" or a name that sets all streams apart (the partner image, a repeat).
     """
 
     seed: int
@@ -26,6 +27,8 @@ class Chance:
     group: str = ""
     ordinal: int = 0
     copy: int = 0
+    siblings: int = 1
+    world: str = ""
     stream: str = ""
     share: str | None = field(default=None)
 
@@ -45,13 +48,14 @@ class Chance:
         """(N, count) float64 in [0, 1). part: a second stream of the same op; call: the retry slot, four numbers each."""
         suffix = f"{self.stream}:{part}" if part else self.stream
         if scope == "sample":
-            return uniforms(self.seed, self.epoch, self.index, f"{self.group}/{self.ordinal}/{suffix}", count, call)
+            stream = f"{self.world}{self.group}/{self.ordinal}/{suffix}"
+            return uniforms(self.seed, self.epoch, self.index, stream, count, call)
         if scope == "image":
             shared = f"share:{self.share}:{part}" if self.share else f"{self.group}/{suffix}"
-            return uniforms(self.seed, self.epoch, self.index, shared, count, call)
+            return uniforms(self.seed, self.epoch, self.index, f"{self.world}{shared}", count, call)
         view = f"{self.group}/{self.ordinal}/" if scope == "batch-view" else ""
         blocks, which = np.unique(self.blocks(suffix), return_inverse=True)
-        return uniforms(self.seed, self.epoch, blocks, f"block:{view}{suffix}", count, call)[which]
+        return uniforms(self.seed, self.epoch, blocks, f"{self.world}block:{view}{suffix}", count, call)[which]
 
     def blocks(self, what: str) -> np.ndarray:
         """(N,) int64: the number of each sample's aligned block of positions."""

@@ -32,6 +32,12 @@ class Op:
     type: ClassVar[str]
     optional: ClassVar[frozenset[str]] = frozenset()
     """Fields whose None has a meaning of its own (it is not "not stated")."""
+    joins: ClassVar[bool] = False
+    """Whether the copies of a view depend on each other by this op: `join` is called once all have been drawn."""
+    takes_partner: ClassVar[bool] = False
+    """Whether pixels of a second image come in."""
+    needs: ClassVar[str] = ""
+    """What only a method can supply ("the method's inpainter"): no engine goes past such an op by itself."""
 
     name: str = ""
 
@@ -73,12 +79,20 @@ class Op:
         """Parameters, leading dimension N, and the sizes after the op. size_hw (N, 2): of the op's input."""
         raise UnsupportedRecipe(f"{self.type} can be built and kept, but no engine of this version draws or renders it")
 
+    def join(self, chance: Chance, copies: list[dict[str, OpParams]], earlier: tuple[str, ...],
+             partners: list[dict[str, OpParams]]) -> None:
+        """Change the drawn parameters of a view's copies, in place. copies[s]: of slot s, by op name; earlier: names of the
+        ops before this one; partners[c]: what copy c would be, up to this op, if it were cut from the partner image."""
+
     def caption(self, params: OpParams, row: int) -> str:
         """What was drawn for one sample, in a few words; empty where nothing acts."""
         return self.type if "apply" in params and params["apply"][row] else ""
 
     def apply(self, images: Images, params: OpParams) -> Images:
-        """images: levels 0..255, float32 (N, C, H, W), or a list of (C, H, W) of different sizes -> the same."""
+        """images: levels 0..255, float32 (N, C, H, W), or a list of (C, H, W) of different sizes -> the same.
+
+        params: as drawn, NumPy arrays or tensors on any device.
+        """
         raise UnsupportedRecipe(f"{self.type} can be built and kept, but no engine of this version draws or renders it")
 
 

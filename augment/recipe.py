@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from .fields import is_size, pair_of
 from .op import Op, UnsupportedRecipe, nearest
-from .ops import op_from_dict
+from .ops import Normalize, op_from_dict
 
 __all__ = ["GroupShape", "Instance", "Recipe", "UnsupportedRecipe", "View"]
 
@@ -22,7 +22,8 @@ class View:
     group: views of one group are stacked and have one size. size_px: the side, or (height, width), of what comes out.
     ops: applied in order to the decoded RGB image. roles, labels: one entry per copy, or none. image: "self", or
     "partner": made from another image of the same block. first_copy: the number of the first copy, for a view that
-    `with_op` split off others. None in count, size_px or ops: not stated by the source.
+    `with_op` split off others. None in count, size_px or ops: not stated by the source. most: of a count that is
+    "variable", how many views there are room for; parameters tell which are present.
     """
 
     group: str
@@ -33,6 +34,7 @@ class View:
     labels: tuple[int, ...] = ()
     image: Literal["self", "partner"] = "self"
     first_copy: int = 0
+    most: int | None = None
 
     def __post_init__(self) -> None:
         if not self.group or "/" in self.group:
@@ -43,6 +45,8 @@ class View:
             raise ValueError(f"View.size_px needs a side >= 1 or (height, width), got {self.size_px!r}")
         if not (self.count in (None, "variable") or (isinstance(self.count, int) and self.count >= 1)):
             raise ValueError(f"View.count needs a whole number >= 1 or 'variable', got {self.count!r}")
+        if self.most is not None and (self.count != "variable" or self.most < 1):
+            raise ValueError(f"View.most needs a whole number >= 1 and a count that is 'variable', got {self.most!r}")
         if self.image not in ("self", "partner"):
             raise ValueError(f"View.image needs 'self' or 'partner', got {self.image!r}")
         for field in ("roles", "labels"):
@@ -64,12 +68,18 @@ class View:
             items["image"] = self.image
         if self.first_copy:
             items["first_copy"] = self.first_copy
+        if self.most is not None:
+            items["most"] = self.most
         return {**items, "ops": None if self.ops is None else [op.to_dict() for op in self.ops]}
 
 
 @dataclass(frozen=True)
 class Instance:
-    """One copy of one view: what is drawn and rendered. name: "group/ordinal", the ordinal counting through the group."""
+    """One copy of one view: what is drawn and rendered. name: "group/ordinal", the ordinal counting through the group.
+
+    ops: the view's, a normalization that is the same for every pixel last. place: its ordinal within its repeat; world: the
+    repeat's name for its random numbers, "" in the first.
+    """
 
     name: str
     group: str
@@ -79,6 +89,8 @@ class Instance:
     ops: tuple[Op, ...]
     size_hw: tuple[int, int]
     channels: int
+    place: int = 0
+    world: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,12 +109,15 @@ class Recipe:
 
     block: how many consecutive positions of an epoch share a draw of batch scope, whatever the batch size.
     decode: "full", or "scaled": a large JPEG may be decoded at 1/2, 1/4 or 1/8 where every crop still shrinks twofold.
+    repeats: sets of all views made from one decoded image, each with draws of its own (repeated augmentation); those of
+    a group follow each other along its first axis.
     """
 
     views: tuple[View, ...]
     name: str = ""
     block: int = 256
     decode: Literal["full", "scaled"] = "full"
+    repeats: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "views", tuple(self.views))
@@ -110,6 +125,8 @@ class Recipe:
             raise ValueError("Recipe.views needs at least one view, got none")
         if not (isinstance(self.block, int) and self.block >= 1):
             raise ValueError(f"Recipe.block needs a whole number >= 1, got {self.block!r}")
+        if not (isinstance(self.repeats, int) and self.repeats >= 1):
+            raise ValueError(f"Recipe.repeats needs a whole number >= 1, got {self.repeats!r}")
         if self.decode not in ("full", "scaled"):
             raise ValueError(f"Recipe.decode needs 'full' or 'scaled', got {self.decode!r}")
         sizes: dict[str, Any] = {}
@@ -122,12 +139,29 @@ class Recipe:
         """Every copy of every view, in order. Raises UnsupportedRecipe where the recipe leaves something open."""
         ordinals: dict[str, int] = {}
         found = []
-        for view in self.views:
-            for copy in range(self._copies(view)):
-                ordinal = ordinals.get(view.group, 0)
-                ordinals[view.group] = ordinal + 1
-                found.append(self._instance(view, ordinal, view.first_copy + copy))
+        for repeat in range(self.repeats):
+            first = dict(ordinals)
+            for view in self.views:
+                for copy in range(self._copies(view)):
+                    ordinal = ordinals.get(view.group, 0)
+                    ordinals[view.group] = ordinal + 1
+                    instance = self._instance(view, ordinal, view.first_copy + copy)
+                    place = ordinal - first.get(view.group, 0)
+                    found.append(replace(instance, place=place, world=f"repeat/{repeat}:" if repeat else ""))
         return tuple(found)
+
+    @cached_property
+    def siblings(self) -> tuple[tuple[Instance, ...], ...]:
+        """The instances, those of one group and repeat together."""
+        groups: dict[tuple[str, str], list[Instance]] = {}
+        for instance in self.instances:
+            groups.setdefault((instance.world, instance.group), []).append(instance)
+        return tuple(tuple(group) for group in groups.values())
+
+    @property
+    def takes_partner(self) -> bool:
+        """Whether a second image is needed for each sample."""
+        return any(v.image == "partner" or any(op.takes_partner for op in v.ops or ()) for v in self.views)
 
     @cached_property
     def groups(self) -> dict[str, GroupShape]:
@@ -180,18 +214,23 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; from_dict takes it back unchanged."""
-        return {"name": self.name, "block": self.block, "decode": self.decode, "views": [v.to_dict() for v in self.views]}
+        repeats = {"repeats": self.repeats} if self.repeats > 1 else {}
+        return {"name": self.name, "block": self.block, "decode": self.decode, **repeats,
+                "views": [v.to_dict() for v in self.views]}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Recipe:
         """Take back to_dict's form. A field that is null is not stated; unknown ops and fields raise ValueError."""
         views = tuple(_view_from_dict(v) for v in data["views"])
-        return cls(views, data.get("name", ""), data.get("block", 256), data.get("decode", "full"))
+        return cls(views, data.get("name", ""), data.get("block", 256), data.get("decode", "full"),
+                   data.get("repeats", 1))
 
     def __str__(self) -> str:
         return self.name or "(unnamed)"
 
     def _copies(self, view: View) -> int:
+        if view.count == "variable" and view.most is not None:
+            return view.most
         if not isinstance(view.count, int):
             raise UnsupportedRecipe(f"recipe {self}: the count of view {view.group!r} is {view.count or 'not stated'}")
         return view.count
@@ -210,13 +249,24 @@ class Recipe:
         if size != pair_of(view.size_px):
             raise UnsupportedRecipe(
                 f"{where}: size_px is {pair_of(view.size_px)}, but its ops end at {size or 'the size of the image'}")
-        return Instance(f"{view.group}/{ordinal}", view.group, ordinal, copy, view, view.ops, size, channels)
+        return Instance(f"{view.group}/{ordinal}", view.group, ordinal, copy, view, _normalized_last(view.ops), size, channels)
+
+
+def _normalized_last(ops: tuple[Op, ...]) -> tuple[Op, ...]:
+    """A normalization of every pixel alike commutes with ops that only move or replace pixels, which take levels; then one
+    store can do it."""
+    at = next((i for i, op in enumerate(ops) if isinstance(op, Normalize) and op.pixelwise), None)
+    if at is None or any(op.type not in _MOVING for op in ops[at + 1:]):
+        return ops
+    return (*ops[:at], *ops[at + 1:], ops[at])
+
+
+_MOVING = ("tiles", "permute", "pair", "rotate", "random_crop", "center_crop", "flip", "masks", "palette")
 
 
 def _split(view: View, copy: int | None) -> list[tuple[View, bool]]:
     """The view as up to three, with a mark on the piece that is only the given copy; None marks the whole."""
-    assert isinstance(view.count, int)
-    if copy is None or not 0 <= copy < view.count:
+    if copy is None or not isinstance(view.count, int) or not 0 <= copy < view.count:
         return [(view, copy is None)]
     pieces = []
     for start, stop in ((0, copy), (copy, copy + 1), (copy + 1, view.count)):
@@ -239,7 +289,7 @@ def _named_apart(ops: tuple[Op, ...]) -> tuple[Op, ...]:
 
 
 def _view_from_dict(data: dict[str, Any]) -> View:
-    known = {"group", "count", "size_px", "ops", "roles", "labels", "image", "first_copy"}
+    known = {"group", "count", "size_px", "ops", "roles", "labels", "image", "first_copy", "most"}
     for key in data:
         if key not in known:
             raise ValueError(f"a view has no field {key!r}; {nearest(key, sorted(known))}")

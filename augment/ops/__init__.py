@@ -7,6 +7,7 @@ from typing import Any
 
 from ..masks import MASKS
 from ..op import Op, UnsupportedRecipe, nearest
+from .autocontrast import Autocontrast
 from .autoencode import Autoencode
 from .blur import Blur
 from .center_crop import CenterCrop
@@ -15,21 +16,27 @@ from .colour_drop import ColourDrop
 from .colour_mode import ColourMode
 from .colour_shift import ColourShift
 from .crop import Crop
+from .cutout import Cutout
 from .downscale import Downscale
+from .equalize import Equalize
+from .erase import Erase
 from .flip import Flip
 from .grayscale import Grayscale
 from .inpaint import Inpaint
 from .jitter import Jitter
 from .lab_split import LabSplit
+from .noise import Noise
 from .normalize import Normalize
 from .occlude import Occlude
 from .pair import Pair
 from .palette import Palette
 from .permute import Permute
 from .photometric import Photometric
+from .posterize import Posterize
 from .random_crop import RandomCrop
 from .resize import Resize
 from .rotate import Rotate
+from .sharpness import Sharpness
 from .shrink import Shrink
 from .sobel import Sobel
 from .solarize import Solarize
@@ -38,9 +45,10 @@ from .tiles import Tiles
 from .value_jitter import ValueJitter
 from .warp import Warp
 
-_ALL = (Autoencode, Blur, CenterCrop, Clip, ColourDrop, ColourMode, ColourShift, Crop, Downscale, Flip, Grayscale, Inpaint,
-        Jitter, LabSplit, Normalize, Occlude, Pair, Palette, Permute, Photometric, RandomCrop, Resize, Rotate, Shrink, Sobel,
-        Solarize, Subsample, Tiles, ValueJitter, Warp)
+_ALL = (Autocontrast, Autoencode, Blur, CenterCrop, Clip, ColourDrop, ColourMode, ColourShift, Crop, Cutout,
+        Downscale, Equalize, Erase, Flip, Grayscale, Inpaint, Jitter, LabSplit, Noise, Normalize, Occlude, Pair,
+        Palette, Permute, Photometric, Posterize, RandomCrop, Resize, Rotate, Sharpness, Shrink, Sobel, Solarize,
+        Subsample, Tiles, ValueJitter, Warp)
 
 OPS: dict[str, type[Op]] = {op.type: op for op in _ALL}
 """By the name that a recipe's "op" carries; masks, which are told apart by their generator, are in `masks.MASKS`."""

@@ -48,6 +48,11 @@ class Normalize(Op):
         needed = {"mean-std": ("mean", "std"), "range": ("range",), "affine": ("gain", "offset")}.get(str(self.kind), ())
         return (*super().unstated(), *(name for name in needed if getattr(self, name) is None))
 
+    @property
+    def pixelwise(self) -> bool:
+        """Whether a pixel's value depends on its own level alone, by a gain and an offset."""
+        return self.kind in ("none", "mean-std", "range", "affine") and self.space != "lab"
+
     def affine(self, channels: int = 3) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Per channel: gain and offset of the level, so that the output is level * gain + offset."""
         if self.kind == "none":

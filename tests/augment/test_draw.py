@@ -109,7 +109,8 @@ def test_a_block_draw_needs_positions() -> None:
 def test_a_partner_is_another_position_of_the_same_block(block: int, length: int, seed: int) -> None:
     recipe = Recipe((View("a", 8, (Crop(size_px=8),), image="partner"),), block=block)
     position = np.arange(length)
-    params = vm.draw(recipe, seed, 0, position, np.full((length, 2), 20), position=position, length=length)
+    params = vm.draw(recipe, seed, 0, position, np.full((length, 2), 20), position=position, length=length,
+                     partner_size_hw=np.full((length, 2), 20))
     partner = params[""]["partner"]["position"]
     alone = (position // block * block == position) & (np.minimum(position // block * block + block, length) - position == 1)
     assert (partner // block == position // block).all() and (partner < length).all()
