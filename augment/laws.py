@@ -53,8 +53,13 @@ def log_uniform(u: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def integer(u: np.ndarray, low: np.ndarray | int, count: np.ndarray | int) -> np.ndarray:
-    """u in [0, 1) -> low, ..., low + count - 1, as int64. count below 2**32 (the numbers have 32 bits)."""
+    """u in [0, 1) -> low, ..., low + count - 1, as int64. count up to 2**32 (the numbers have 32 bits)."""
     return (low + np.floor(u * count)).astype(np.int64)
+
+
+def seed(u: np.ndarray) -> np.ndarray:
+    """u in [0, 1) -> all its 32 bits, as int64: what `pixel_noise` starts from."""
+    return integer(u, 0, 2**32)
 
 
 def permutation_of_four(u: np.ndarray) -> np.ndarray:
