@@ -20,6 +20,16 @@ def coin(chance: Chance, p: float | None, scope: str | None) -> np.ndarray:
     return chance.uniforms(1, scope=scope)[:, 0] < p
 
 
+def in_half(chance: Chance, applies_to: str | None) -> np.ndarray:
+    """(N,) bool: whether a sample lies in that half of its aligned block of positions, "first-half-of-batch" (the shorter one
+    of an odd block) or "second-half-of-batch"; None: all do."""
+    if applies_to is None:
+        return np.ones(len(chance), bool)
+    start = chance.blocks(chance.stream) * chance.block
+    assert chance.position is not None
+    return (chance.position - start < chance.block // 2) == (applies_to == "first-half-of-batch")
+
+
 def column(values: Any, images: Tensor) -> Tensor:
     """values (N,) -> (N, 1, 1, 1) on the images' device; numbers become the images' dtype, bools stay."""
     import torch
