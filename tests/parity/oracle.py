@@ -12,12 +12,29 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from viewmill.augment import Params, Recipe, View
-from viewmill.augment.ops import Blur, Crop, Flip, Grayscale, Jitter, Normalize, Op, Rotate, Solarize
+from viewmill.augment.ops import (
+    Autocontrast,
+    Blur,
+    Crop,
+    Cutout,
+    Equalize,
+    Flip,
+    Grayscale,
+    Jitter,
+    Normalize,
+    Op,
+    Posterize,
+    Rotate,
+    Sharpness,
+    Solarize,
+)
 from viewmill.augment.ops.jitter import STEPS
 
 STEP_FIELDS = {"brightness": "factor", "contrast": "factor", "saturation": "factor", "hue": "turns"}
-LATER = {"cutout", "tiles", "sharpness", "posterize", "autocontrast", "equalize", "rgb_to_lab"}
+LATER = {"tiles", "rgb_to_lab"}
 """Ops of the oracle whose pixels no engine makes yet."""
+WITHOUT_KERNEL = {"cutout", "sharpness", "posterize", "autocontrast", "equalize"}
+"""Ops that the torch engine renders and the cpu engine does not yet."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +51,7 @@ class Case:
 
 
 def cases(shared: Path) -> list[Case]:
-    """Every view whose ops all engines render."""
+    """Every view whose ops the torch engine renders."""
     folder = shared / "oracles" / "views"
     description = json.loads((folder / "cases.json").read_text())
     tolerances = json.loads((folder / "tolerances.json").read_text())["cases"]
@@ -50,6 +67,11 @@ def cases(shared: Path) -> list[Case]:
         std = np.array(case["ops"][-1].get("std", [1 / 255] * 3), np.float64)
         found.append(Case(case["id"], sources[case["source"]], recipe, params, oracle, tolerances[case["id"]], std))
     return found
+
+
+def has_kernel(case: Case) -> bool:
+    """Whether the cpu engine renders it as well."""
+    return not WITHOUT_KERNEL & {op.type for op in case.recipe.views[0].ops or ()}
 
 
 def decode(shard: Path, key: str) -> np.ndarray:
@@ -115,6 +137,15 @@ def _op(op: dict[str, Any]) -> tuple[Op, dict[str, Any]]:
         return blur, {"apply": True, "sigma_px": np.float32(op["sigma_px"])}
     if kind == "solarize":
         return Solarize(threshold=op["threshold"]), {"apply": True}
+    if kind == "cutout":
+        box = np.array([op[k] for k in ("top", "left", "height", "width")], np.int32)
+        return Cutout(size_px=(op["height"], op["width"]), fill=tuple(op["fill"])), {"apply": True, "box": box}
+    if kind == "posterize":
+        return Posterize(bits=op["bits"]), {"apply": True}
+    if kind == "sharpness":
+        return Sharpness(), {"apply": True, "factor": np.float32(op["factor"])}
+    if kind in ("autocontrast", "equalize"):
+        return {"autocontrast": Autocontrast, "equalize": Equalize}[kind](), {"apply": True}
     if kind == "normalize":
         return Normalize(kind="mean-std", mean=tuple(op["mean"]), std=tuple(op["std"])), {}
     return _jitter(op["steps"] if kind == "jitter" else [op])
