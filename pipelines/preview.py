@@ -124,7 +124,7 @@ def _displayed(view: np.ndarray, instance: Instance, params: Params, row: int) -
     levels = (view - np.reshape(offset, (-1, 1, 1))) / np.reshape(gain, (-1, 1, 1))
     pixels = np.clip(np.rint(np.moveaxis(levels, 0, -1)), 0, 255).astype(np.uint8)
     for op in instance.ops:
-        if isinstance(op, Mask):
+        if isinstance(op, Mask) and "mask" in params[instance.name][op.name]:
             mask = params[instance.name][op.name]["mask"][row]
             rows = np.arange(pixels.shape[0]) * mask.shape[0] // pixels.shape[0]
             columns = np.arange(pixels.shape[1]) * mask.shape[1] // pixels.shape[1]
