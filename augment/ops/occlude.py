@@ -56,16 +56,16 @@ class Occlude(Op):
 
     def join(self, chance: Chance, copies: list[dict[str, OpParams]], earlier: tuple[str, ...],
              partners: list[dict[str, OpParams]]) -> None:
-        for copy in copies:
-            rows = np.flatnonzero(copy[self.name]["partner"])
-            cell = copy[self.name]["cell"][rows]
-            for op in earlier:
-                if op not in partners[0]:
-                    continue  # an order of tiles, say: the partner's tiles come as they are
-                for key, values in copy[op].items():
-                    theirs = np.stack([partner[op][key] for partner in partners])
-                    copy[op][key] = changed = np.array(values)
-                    changed[rows] = theirs[cell, rows]
+        for op in earlier:
+            if op not in partners[0]:
+                continue  # an order of tiles, say: the partner's tiles come as they are
+            for key in partners[0][op]:
+                theirs = np.stack([partner[op][key] for partner in partners])
+                for copy in copies:
+                    rows = np.flatnonzero(copy[self.name]["partner"])
+                    values = np.array(copy[op][key])
+                    values[rows] = theirs[copy[self.name]["cell"][rows], rows]
+                    copy[op][key] = values
 
     def caption(self, params: OpParams, row: int) -> str:
         return f"partner's tile {int(params['cell'][row])}" if params["partner"][row] else ""
