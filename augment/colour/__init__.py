@@ -1,0 +1,1 @@
+"""Colour spaces: CIE Lab, and its quantisation for methods that classify colours."""
