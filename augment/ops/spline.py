@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 GUARD = 1e-10
 """On the system's diagonal, in the scale where the points spread by 1. The bare system has no solution where points coincide,
 are fewer than three or lie on a line; with the guard, equal points share the mean of their values, and nothing bends across
-the line. Elsewhere a pixel's flow moves by some 1e-7 of the shifts."""
+the line. Elsewhere the flow of 16 random points on 60 x 83 px moves by 2e-6 px at most."""
 
 
 def thin_plate(points: Tensor, values: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
