@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..augment.draw import Params, draw, take
+from ..augment.draw import Params, draw, partners_of, take
 from ..augment.recipe import Recipe
 from .state import step_positions
 
@@ -94,8 +94,22 @@ class Bad:
 
 
 @dataclass
+class Partners:
+    """The second images of some samples: index (n,) int64 and size_hw (n, 2), changed where a stand-in takes a row."""
+
+    index: np.ndarray
+    size_hw: np.ndarray
+
+    def rows(self, rows: np.ndarray) -> Partners:
+        return Partners(self.index[rows], self.size_hw[rows])
+
+
+@dataclass
 class Plan:
-    """A step with its samples. index, size_hw, label, key, params and packed are changed where a stand-in takes a row."""
+    """A step with its samples. index, size_hw, label, key, params and packed are changed where a stand-in takes a row.
+
+    partners: None where the recipe takes no second image.
+    """
 
     step: Step
     index: np.ndarray
@@ -104,6 +118,7 @@ class Plan:
     key: list[str]
     params: Params
     packed: Any
+    partners: Partners | None = None
     bad: list[Bad] = field(default_factory=list)
     spare: dict[int, Iterator[tuple[int, np.ndarray]]] = field(default_factory=dict)
 
@@ -140,7 +155,8 @@ class Planner:
             found = bad[which][row] = Bad(row, source.where(int(index[at])), "its header cannot be read")
             stand_ins = spare[which][row] = self.stand_ins(epoch, int(position[at]))
             index[at], size_hw[at] = self.next_stand_in(stand_ins, found)
-        params = self.draw(epoch, index, size_hw, position)
+        partners = self.partners(epoch, index, position)
+        params = self.draw(epoch, index, size_hw, position, partners)
         packed = self.engine.pack(params)
         label = np.array([source.label(i) for i in index.tolist()], np.int64)
         key = [source.key(i) for i in index.tolist()]
@@ -148,11 +164,32 @@ class Planner:
         for which, step in enumerate(steps):
             rows = np.arange(ends[which] - len(step.position), ends[which])
             plans.append(Plan(step, index[rows], size_hw[rows], label[rows], key[rows[0]:rows[-1] + 1],
-                              take(params, rows), packed[rows[0]:rows[-1] + 1], list(bad[which].values()), spare[which]))
+                              take(params, rows), packed[rows[0]:rows[-1] + 1], partners and partners.rows(rows),
+                              list(bad[which].values()), spare[which]))
         return plans
 
-    def draw(self, epoch: int, index: np.ndarray, size_hw: np.ndarray, position: np.ndarray) -> Params:
-        return draw(self.job.recipe, self.job.seed, epoch, index, size_hw, position=position, length=self.job.length)
+    def draw(self, epoch: int, index: np.ndarray, size_hw: np.ndarray, position: np.ndarray, partners: Partners | None) -> Params:
+        """Parameters of samples; where they have second images, those are told by number under ["partner"]["index"]."""
+        job = self.job
+        if partners is None:
+            return draw(job.recipe, job.seed, epoch, index, size_hw, position=position, length=job.length)
+        params = draw(job.recipe, job.seed, epoch, index, size_hw, position=position, length=job.length,
+                      partner_size_hw=partners.size_hw)
+        params[""]["partner"]["index"] = partners.index.copy()
+        return params
+
+    def partners(self, epoch: int, index: np.ndarray, position: np.ndarray) -> Partners | None:
+        """The second images of samples at positions (n,), a stand-in where a header cannot be read."""
+        job = self.job
+        if not job.recipe.takes_partner:
+            return None
+        there = partners_of(job.recipe, job.seed, epoch, index, position, job.length)
+        number = np.array(job.order.index(epoch, there), np.int64)
+        size_hw = np.array(job.source.size_hw(number), np.int64).reshape(-1, 2)
+        for row in np.flatnonzero((size_hw < 1).any(1)).tolist():
+            bad = Bad(row, job.source.where(int(number[row])), "its header cannot be read")
+            number[row], size_hw[row] = self.next_stand_in(self.stand_ins(epoch, int(there[row])), bad)
+        return Partners(number, size_hw)
 
     def stand_ins(self, epoch: int, position: int) -> Iterator[tuple[int, np.ndarray]]:
         """Index and size (2,) of one stand-in after the other; always the same ones for a position of an epoch."""

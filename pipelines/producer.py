@@ -152,7 +152,14 @@ class Producer:
             image = self._image(int(plan.index[row]), plan.size_hw[row])
         except BadSample as reason:
             image, packed = self._replace(plan, row, str(reason))
-        self.engine.render_into(image, packed, views, row)
+        if plan.partners is None:
+            self.engine.render_into(image, packed, views, row)
+            return
+        try:
+            partner = self._image(int(plan.partners.index[row]), plan.partners.size_hw[row])
+        except BadSample as reason:
+            partner, packed = self._replace_partner(plan, row, str(reason))
+        self.engine.render_into(image, packed, views, row, partner)
 
     def _image(self, index: int, size_hw: np.ndarray) -> np.ndarray:
         image = decode(self.job.source.read(index))
@@ -168,21 +175,42 @@ class Producer:
             bad = Bad(row, source.where(int(plan.index[row])), reason)
             plan.bad.append(bad)
         spare = plan.spare.get(row) or self.planner.stand_ins(step.epoch, int(step.position[row]))
+        index, size_hw, image = self._stand_in(spare, bad)
+        plan.index[row], plan.size_hw[row] = index, size_hw
+        plan.label[row], plan.key[row] = source.label(index), source.key(index)
+        partners = self.planner.partners(step.epoch, plan.index[row:row + 1], step.position[row:row + 1])
+        if plan.partners is not None and partners is not None:
+            plan.partners.index[row], plan.partners.size_hw[row] = partners.index[0], partners.size_hw[0]
+        return image, self._draw_again(plan, row)
+
+    def _replace_partner(self, plan: Plan, row: int, reason: str) -> tuple[np.ndarray, Any]:
+        """Another second image for a row. It is not counted: it will be where it stands for itself."""
+        step, partners = plan.step, plan.partners
+        assert partners is not None
+        bad = Bad(row, self.job.source.where(int(partners.index[row])), reason)
+        there = int(plan.params[""]["partner"]["position"][row])
+        partners.index[row], partners.size_hw[row], image = self._stand_in(self.planner.stand_ins(step.epoch, there), bad)
+        return image, self._draw_again(plan, row)
+
+    def _stand_in(self, spare: Iterator[tuple[int, np.ndarray]], bad: Bad) -> tuple[int, np.ndarray, np.ndarray]:
+        """Index, size and pixels of the first stand-in that can be decoded."""
         while True:
             index, size_hw = self.planner.next_stand_in(spare, bad)
             try:
-                image = self._image(index, size_hw)
-                break
+                return index, size_hw, self._image(index, size_hw)
             except BadSample:
                 continue
-        params = self.planner.draw(step.epoch, np.array([index]), size_hw[None], step.position[row:row + 1])
-        plan.index[row], plan.size_hw[row] = index, size_hw
-        plan.label[row], plan.key[row] = source.label(index), source.key(index)
+
+    def _draw_again(self, plan: Plan, row: int) -> Any:
+        """Parameters of a row for the images that now stand there; what the engine reads of them."""
+        step, only = plan.step, np.array([row])
+        params = self.planner.draw(step.epoch, plan.index[only], plan.size_hw[only], step.position[only],
+                                   plan.partners and plan.partners.rows(only))
         for view, ops in params.items():
             for op, arrays in ops.items():
                 for name, array in arrays.items():
                     plan.params[view][op][name][row] = array[0]
-        return image, self.engine.pack(params)[0]
+        return self.engine.pack(params)[0]
 
     def _judge(self, bad: list[Bad], count: int, ends_epoch: bool) -> None:
         self._seen += count

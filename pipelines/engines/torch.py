@@ -21,9 +21,10 @@ class TorchEngine:
     def __init__(self, recipe: Recipe, dtype: str = "float32") -> None:
         self.recipe, self.dtype = recipe, getattr(torch, dtype)
         # An op that has no torch form says so when it is used: better now than in the middle of an epoch.
-        first, size = np.zeros(1, np.int64), np.full((1, 2), 512)
+        first, size, black = np.zeros(1, np.int64), np.full((1, 2), 512), [np.zeros((512, 512, 3), np.uint8)]
         try:
-            render([np.zeros((512, 512, 3), np.uint8)], recipe, draw(recipe, 0, 0, first, size, position=first, length=1))
+            params = draw(recipe, 0, 0, first, size, position=first, length=1, partner_size_hw=size)
+            render(black, recipe, params, partners=black)
         except UnsupportedRecipe:
             raise
         except ValueError:  # it wants larger pictures, which is the data's matter
@@ -34,9 +35,11 @@ class TorchEngine:
         count = next((len(a) for ops in params.values() for arrays in ops.values() for a in arrays.values()), 0)
         return [take(params, np.arange(i, i + 1)) for i in range(count)]
 
-    def render_into(self, image: np.ndarray, packed_row: Params, out: dict[str, np.ndarray], row: int) -> None:
+    def render_into(self, image: np.ndarray, packed_row: Params, out: dict[str, np.ndarray], row: int,
+                    partner: np.ndarray | None = None) -> None:
+        partners = None if partner is None else [partner]
         with torch.inference_mode():
-            for group, views in render([image], self.recipe, packed_row).items():
+            for group, views in render([image], self.recipe, packed_row, partners=partners).items():
                 pixels = views[:, 0].to(self.dtype)
                 if self.dtype != torch.float32:
                     pixels = pixels.view(torch.int16)

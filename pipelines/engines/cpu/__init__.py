@@ -38,20 +38,30 @@ class CpuEngine:
         """(N, P) float64: what `render_into` reads for each sample. Once a batch."""
         return self.program.pack(params)
 
-    def render_into(self, image: np.ndarray, packed_row: np.ndarray, out: dict[str, np.ndarray], row: int) -> None:
+    def render_into(self, image: np.ndarray, packed_row: np.ndarray, out: dict[str, np.ndarray], row: int,
+                    partner: np.ndarray | None = None) -> None:
         """All views of image (H, W, 3) uint8, C-contiguous, into out[group][:, row]; out[group] (V, B, C, H, W), contiguous."""
         program = self.program
-        height, width = image.shape[:2]
+        if partner is None:
+            if program.takes_partner:
+                raise ValueError(f"recipe {self.recipe} takes a second image for each: give render partners")
+            partner = image
+        height, width = max(image.shape[0], partner.shape[0]), max(image.shape[1], partner.shape[1])
+        tall, wide = program.largest_hw
+        if program.whole:
+            tall, wide = max(tall, height), max(wide, width)
         for column in program.size_columns:
-            height, width = max(height, int(packed_row[column])), max(width, int(packed_row[column + 1]))
+            tall, wide = max(tall, int(packed_row[column])), max(wide, int(packed_row[column + 1]))
+        if program.turns:
+            tall = wide = max(tall, wide)
         try:
             scratch = self._of_thread.scratch
         except AttributeError:
-            scratch = self._of_thread.scratch = Scratch(program.largest_hw, program.staged, program.reach)
+            scratch = self._of_thread.scratch = Scratch(program)
         arrays = [out[group] for group in program.groups]
         bases = np.array([array.__array_interface__["data"][0] for array in arrays], np.int64)
-        call = (image, program.steps, program.constants, program.instances, packed_row, bases, arrays[0].shape[1], row,
-                self._code, *scratch.of(height, width))
+        call = (image, partner, program.steps, program.constants, program.instances, packed_row, bases, arrays[0].shape[1], row,
+                self._code, *scratch.of((height, width), (tall, wide)))
         if _READY.is_set():
             render_image(*call)
             return
@@ -66,11 +76,11 @@ class CpuEngine:
         self.__init__(**state)  # type: ignore[misc]
 
 
-def render(images: Sequence[np.ndarray], recipe: Recipe, params: Params, dtype: str = "float32",
-           threads: int = 1) -> dict[str, np.ndarray]:
-    """{group: (V, N, C, H, W)} of N images (H, W, 3) uint8. Half types come as uint16 bits."""
+def render(images: Sequence[np.ndarray], recipe: Recipe, params: Params, dtype: str = "float32", threads: int = 1,
+           partners: Sequence[np.ndarray] | None = None) -> dict[str, np.ndarray]:
+    """{group: (V, N, C, H, W)} of N images (H, W, 3) uint8, and as many second ones. Half types come as uint16 bits."""
     engine = CpuEngine(recipe, dtype)
-    for image in images:
+    for image in (*images, *(partners or ())):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(f"an image is uint8 (H, W, 3), got {image.dtype} {image.shape}")
     kind = np.float32 if dtype == "float32" else np.uint16
@@ -78,7 +88,8 @@ def render(images: Sequence[np.ndarray], recipe: Recipe, params: Params, dtype: 
     packed = engine.pack(params)
 
     def make(row: int) -> None:
-        engine.render_into(np.ascontiguousarray(images[row]), packed[row], out, row)
+        partner = None if partners is None else np.ascontiguousarray(partners[row])
+        engine.render_into(np.ascontiguousarray(images[row]), packed[row], out, row, partner)
 
     if threads == 1:
         for row in range(len(images)):

@@ -8,23 +8,42 @@ import numpy as np
 from numba import carray, float32, types
 from numba.extending import intrinsic
 
-from . import blur, colour, resample
+from . import blur, codes, colour, geometry, resample, tone
 from .cache import entry, kernel
-from .program import (
-    CLIP,
+from .codes import (
+    ALWAYS,
+    BASE,
+    BEGIN,
+    BLANK,
+    COLOUR_SHIFT,
     CROP,
     CUT,
+    DOWNSCALE,
+    END,
     FLIP,
     GAUSSIAN_BLUR,
-    GEOMETRY,
-    GRAYSCALE,
+    GROUP,
+    HEIGHT,
     JITTER,
+    ORDINAL,
+    OTHER,
     PILLOW_BLUR,
     RESIZE,
     ROTATE,
-    SOLARIZE,
+    SAVE,
+    SHARED,
+    SHRINK,
     STORE,
+    SUBSAMPLE,
+    TILE_MEAN,
+    TILE_MEAN_STD,
+    TILE_RMS,
+    TURN,
+    VALUES,
+    WARP,
+    WIDTH,
 )
+from .effects import effect
 from .vectors import transpose
 
 BLURS = (PILLOW_BLUR, GAUSSIAN_BLUR)
@@ -45,158 +64,219 @@ def _pointer_uint16(context: Any, address: Any) -> Any:
 
 
 @kernel
-def union_of_boxes(steps: Any, params: Any, height: int, width: int) -> Any:
+def is_other(instance: Any, params: Any) -> bool:
+    """Whether an instance is cut from the second image."""
+    return instance[OTHER] == ALWAYS or (instance[OTHER] >= 0 and params[instance[OTHER]] != 0)
+
+
+@kernel
+def union_of_boxes(steps: Any, instances: Any, params: Any, height: int, width: int) -> Any:
     """top, left, bottom, right of the part of the image that horizontal passes may read."""
     top, left, bottom, right = height, width, 0, 0
-    view = -1
-    for s in range(steps.shape[0]):
-        if steps[s, 1] == view:
-            continue  # a later step of a view reads what its first one made
-        view = steps[s, 1]
-        if (steps[s, 0] == CROP or steps[s, 0] == RESIZE) and steps[s, 9] != 0:
+    for v in range(instances.shape[0]):
+        if is_other(instances[v], params):
+            continue
+        mirrored = False
+        for s in range(instances[v, BEGIN], instances[v, END]):
             at = steps[s, 2]
-            top, left = min(top, int(params[at])), min(left, int(params[at + 1]))
-            bottom = max(bottom, int(params[at]) + int(params[at + 2]))
-            right = max(right, int(params[at + 1]) + int(params[at + 3]))
+            if steps[s, 0] == FLIP:
+                mirrored ^= params[at] != 0
+                continue
+            if (steps[s, 0] == CROP or steps[s, 0] == RESIZE) and steps[s, 9] != 0:
+                begin = width - int(params[at + 1]) - int(params[at + 3]) if mirrored else int(params[at + 1])
+                top, left = min(top, int(params[at])), min(left, begin)
+                bottom, right = max(bottom, int(params[at]) + int(params[at + 2])), max(right, begin + int(params[at + 3]))
+            break  # a later step of an instance reads what its first one made
     return top, left, bottom, right
 
 
 @kernel
-def rotate(planes: Any, height: int, width: int, turns: int, spare: Any) -> None:
-    """planes (3, height * width) by quarter turns, counter-clockwise, in place by way of spare (>= height * width,)."""
-    n = height * width
-    for c in range(3):
-        line = planes[c]
-        spare[:n] = line[:n]
-        for y in range(height):
-            for x in range(width):
-                if turns == 1:
-                    at = (width - 1 - x) * height + y
-                elif turns == 2:
-                    at = (height - 1 - y) * width + (width - 1 - x)
-                else:
-                    at = x * height + (height - 1 - y)
-                line[at] = spare[y * width + x]
+def resize(source: Any, own: Any, x0: int, y0: int, top: int, left: int, bh: int, bw: int, h: int, w: int, filter: int,
+           antialias: bool, cubic_a: float, mirrored: bool, first: Any, count: Any, weights: Any, floats: Any, line: Any,
+           bytes_a: Any, bytes_b: Any, planes: Any) -> None:
+    """A box of source (H, W, 3) into planes (3, h * w). own: its columns transposed, see `resample.crop_resize`."""
+    if antialias:
+        resample.crop_resize(source, own, x0, y0, top, left, bh, bw, h, w, filter, cubic_a, mirrored, first, count, weights,
+                             floats, bytes_a, bytes_b, planes)
+    else:
+        resample.crop_interpolate(source, top, left, bh, bw, h, w, filter, cubic_a, mirrored, first, floats, line, planes)
 
 
 @kernel
-def mirror(planes: Any, height: int, width: int) -> None:
-    for c in range(3):
-        for y in range(height):
-            line = planes[c, y * width : (y + 1) * width]
-            for x in range(width // 2):
-                line[x], line[width - 1 - x] = line[width - 1 - x], line[x]
+def columns_of(source: Any, top: int, left: int, height: int, width: int, room: Any) -> Any:
+    """(3 * width, height) uint8: a part of source (H, W, 3) transposed, in room."""
+    own = room[: 3 * width * height].reshape(3 * width, height)
+    transpose(source.reshape(source.shape[0], 3 * source.shape[1]), top, 3 * left, height, 3 * width, own)
+    return own
 
 
 @entry
-def render_image(image: Any, steps: Any, constants: Any, instances: Any, params: Any, bases: Any, batch: int, row: int,
-                 dtype: int, columns: Any, bytes_a: Any, bytes_b: Any, stage: Any, first: Any, count: Any, weights: Any,
-                 floats: Any, line: Any, weights_of_blur: Any, pixels: Any, pixel_bits: Any, spare: Any) -> None:
-    """image (H, W, 3) uint8; steps, constants, instances: a Program's; params: one packed row. bases (groups,) int64: the
-    address of each group's (V, batch, C, H, W) array, of which [:, row] is written. The rest is scratch, see `scratch`.
+def render_image(image: Any, partner: Any, steps: Any, constants: Any, instances: Any, params: Any, bases: Any, batch: int,
+                 row: int, dtype: int, gamma: Any, columns: Any, columns_b: Any, bytes_a: Any, bytes_b: Any, stage: Any,
+                 base: Any, first: Any, count: Any, weights: Any, floats: Any, line: Any, weights_of_blur: Any, pixels: Any,
+                 pixel_bits: Any, spare: Any) -> None:
+    """image, partner (H, W, 3) uint8; steps, constants, instances: a Program's; params: one packed row. bases (groups,) int64:
+    the address of each group's (V, batch, C, H, W) array, of which [:, row] is written. The rest is scratch, see `scratch`.
     Raises ValueError where parameters do not fit the image or the recipe.
+
+    A picture is either bytes (H, W, 3) in `source`, or planes of float levels in `pixels`; steps turn one into the other.
     """
-    height, width = image.shape[0], image.shape[1]
-    y0, x0, y1, x1 = union_of_boxes(steps, params, height, width)
-    if y0 < 0 or x0 < 0 or y1 > height or x1 > width:
+    y0, x0, y1, x1 = union_of_boxes(steps, instances, params, image.shape[0], image.shape[1])
+    if y0 < 0 or x0 < 0 or y1 > image.shape[0] or x1 > image.shape[1]:
         raise ValueError(OUTSIDE)
-    shared = columns[: 3 * max(x1 - x0, 0) * max(y1 - y0, 0)].reshape(3 * max(x1 - x0, 0), max(y1 - y0, 0))
+    shared = columns[:0].reshape(0, 0)
     if y1 > y0 and x1 > x0:
-        transpose(image.reshape(height, 3 * width), y0, 3 * x0, y1 - y0, 3 * (x1 - x0), shared)
-    factors, order = np.empty(4, np.float32), np.empty(4, np.int64)
-    source, own, oy, ox = image, shared, y0, x0
-    view, h, w, gray = -1, 0, 0, False
-    planes = pixels[:0].reshape(3, 0)
-    for s in range(steps.shape[0]):
-        code, at = steps[s, 0], steps[s, 2]
-        if steps[s, 1] != view:
-            view, gray = steps[s, 1], False
-            source, own, oy, ox = image, shared, y0, x0
-        if code in GEOMETRY:
-            top, left, bh, bw = int(params[at]), int(params[at + 1]), int(params[at + 2]), int(params[at + 3])
-            h, w = (int(params[at + 4]), int(params[at + 5])) if code == RESIZE else (steps[s, 6], steps[s, 7])
+        shared = columns_of(image, y0, x0, y1 - y0, x1 - x0, columns)
+    factors, order, gains = np.empty(4, np.float32), np.empty(4, np.int64), np.empty(8, np.float64)
+    kept, kept_h, kept_w = 0, 0, 0
+    for v in range(instances.shape[0]):
+        other = is_other(instances[v], params)
+        source = partner if other else image
+        h, w, begin = source.shape[0], source.shape[1], instances[v, BEGIN]
+        planar, flipped, gray = False, False, False
+        planes = pixels[:0].reshape(3, 0)
+        if instances[v, BASE] > 0 and instances[v, BASE] == kept and not other:
+            h, w, planar, begin = kept_h, kept_w, True, begin + instances[v, SHARED]
+            pixels[: 3 * h * w] = base[: 3 * h * w]
             planes = pixels[: 3 * h * w].reshape(3, h * w)
-            outside = min(top, left) < 0 or top + bh > source.shape[0] or left + bw > source.shape[1]
-            if code != CUT and (outside or min(bh, bw) < 1):
-                raise ValueError(OUTSIDE)
-            if steps[s, 4] != 0 and (h * w != instances[view, 3] * instances[view, 4]  # turned or not: all that follows has room
-                                     or max(h, w) != max(instances[view, 3], instances[view, 4])):
-                raise ValueError(OTHER_SIZE)
-            mirrored = steps[s, 5] >= 0 and params[steps[s, 5]] != 0
-            if code == CUT:
-                resample.cut(source, top, left, h, w, mirrored, planes)
-            elif steps[s, 9] != 0:
-                resample.crop_resize(source, own, ox, oy, top, left, bh, bw, h, w, steps[s, 8], constants[s, 0], mirrored, first,
-                                     count, weights, floats, bytes_a, bytes_b, planes)
-            else:
-                resample.crop_interpolate(source, top, left, bh, bw, h, w, steps[s, 8], constants[s, 0], mirrored, first, floats,
-                                          line, planes)
-            if steps[s, 4] == 0:  # another one follows: it reads bytes
-                half = stage.size // 2
-                source = stage[: 3 * h * w].reshape(h, w, 3)
-                resample.to_bytes(planes, h, w, source)
-                own, oy, ox = stage[half : half + 3 * h * w].reshape(3 * w, h), 0, 0
-                transpose(source.reshape(h, 3 * w), 0, 0, h, 3 * w, own)
-        elif code == FLIP:
-            if params[at] != 0:
-                mirror(planes, h, w)
-        elif code == ROTATE:
-            turns = int(params[at])
-            if turns != 0:
-                rotate(planes, h, w, turns, spare)
-                if turns % 2 == 1:
-                    h, w = w, h
-        elif code == JITTER:
-            if params[at] != 0:
-                n = 0
-                for k in range(4):
-                    step = int(params[at + 1 + k])
-                    factors[k] = float32(params[at + 5 + k])
-                    if steps[s, 7 + step] != 0:
-                        order[n] = step
-                        n += 1
-                colour.jitter(planes, order, n, factors, steps[s, 3] != 0, steps[s, 4] != 0, steps[s, 5] != 0, steps[s, 6] != 0)
-                gray = False
-        elif code == GRAYSCALE:
-            if params[at] != 0:
-                colour.grayscale(planes, float32(constants[s, 0]), float32(constants[s, 1]), float32(constants[s, 2]))
-                gray = True
-        elif code in BLURS:
-            if params[at] != 0:
-                if code == PILLOW_BLUR:
-                    passes, border = 3, blur.REPLICATE
-                    reach = blur.box_weights(float32(params[at + 1]), weights_of_blur)
-                else:
-                    passes, border, reach = 1, steps[s, 4], steps[s, 3] // 2
-                    for k in range(reach + 1):
-                        weights_of_blur[k] = params[at + 1 + k]
-                for c in range(1 if gray else 3):
-                    blur.blur(planes[c].reshape(h, w), passes, weights_of_blur, reach, border, spare, line)
-                if gray:  # three equal planes stay equal
-                    planes[1] = planes[0]
-                    planes[2] = planes[0]
-        elif code == SOLARIZE:
-            if params[at] != 0:
-                colour.solarize(planes, float32(constants[s, 0]))
-        elif code == CLIP:
-            colour.clip(planes, float32(constants[s, 0]), float32(constants[s, 1]))
-        elif code == STORE:
-            n = h * w
-            if h != instances[view, 3] or w != instances[view, 4]:
-                raise ValueError(OTHER_SIZE)
-            start = (instances[view, 1] * batch + row) * instances[view, 2]
-            for c in range(3):
-                gain, offset = float32(constants[s, c]), float32(constants[s, 3 + c])
-                if dtype == FLOAT32:
-                    out = carray(_pointer_float32(bases[instances[view, 0]] + (start + c * n) * 4), n)
-                    colour.store_float(planes[c], gain, offset, out)
-                else:
-                    half_out = carray(_pointer_uint16(bases[instances[view, 0]] + (start + c * n) * 2), n)
-                    colour.affine(planes[c], gain, offset)
-                    bits = pixel_bits[c * n : (c + 1) * n]
-                    if dtype == BFLOAT16:
-                        colour.store_bfloat16(bits, half_out)
+        for s in range(begin, instances[v, END]):
+            code, at = steps[s, 0], steps[s, 2]
+            if code in (CROP, RESIZE, CUT):
+                top, left, bh, bw = int(params[at]), int(params[at + 1]), int(params[at + 2]), int(params[at + 3])
+                if flipped:
+                    left = w - left - bw
+                mirrored = flipped ^ (steps[s, 5] >= 0 and params[steps[s, 5]] != 0)
+                flipped = False
+                if code == CUT and ((steps[s, 6] > 0 and (bh != steps[s, 6] or bw != steps[s, 7]))
+                                    or (steps[s, 6] == 0 and (bh > h or bw > w))):
+                    raise ValueError(OTHER_SIZE)
+                if (code != CUT and (min(top, left) < 0 or top + bh > h or left + bw > w)) or min(bh, bw) < 1:
+                    raise ValueError(OUTSIDE)
+                if code == CUT:
+                    if planar:
+                        geometry.cut(pixels, h, w, top, left, bh, bw, mirrored, spare)
+                        planes = pixels[: 3 * bh * bw].reshape(3, bh * bw)
                     else:
-                        colour.store_float16(bits, half_out)
-
-
+                        planes = pixels[: 3 * bh * bw].reshape(3, bh * bw)
+                        resample.cut(source, top, left, bh, bw, mirrored, planes)
+                    h, w = bh, bw
+                else:
+                    own, left0, top0 = shared, x0, y0
+                    if planar:
+                        source = stage[: 3 * h * w].reshape(h, w, 3)
+                        resample.to_bytes(planes, h, w, source)
+                    if (planar or other) and steps[s, 9] != 0:
+                        own, left0, top0 = columns_of(source, top, left, bh, bw, columns_b), left, top
+                    h, w = (int(params[at + 4]), int(params[at + 5])) if code == RESIZE else (steps[s, 6], steps[s, 7])
+                    planes = pixels[: 3 * h * w].reshape(3, h * w)
+                    resize(source, own, left0, top0, top, left, bh, bw, h, w, steps[s, 8], steps[s, 9] != 0, constants[s, 0],
+                           mirrored, first, count, weights, floats, line, bytes_a, bytes_b, planes)
+                planar = True
+            elif code == FLIP and not planar:
+                flipped ^= params[at] != 0
+            else:
+                if not planar:
+                    planes = pixels[: 3 * h * w].reshape(3, h * w)
+                    resample.cut(source, 0, 0, h, w, flipped, planes)
+                    planar, flipped = True, False
+                if code == FLIP:
+                    if params[at] != 0:
+                        geometry.mirror(planes, h, w)
+                elif code == ROTATE:
+                    turns = int(params[at])
+                    if turns != 0:
+                        geometry.rotate(planes, h, w, turns, spare)
+                        if turns % 2 == 1:
+                            h, w = w, h
+                elif code == JITTER:
+                    if params[at] != 0:
+                        n = 0
+                        for k in range(4):
+                            step = int(params[at + 1 + k])
+                            factors[k] = float32(params[at + 5 + k])
+                            if steps[s, 5 + step] != 0:
+                                order[n] = step
+                                n += 1
+                        laws = steps[s, 4]
+                        colour.jitter(planes, order, n, factors, laws & 1 != 0, laws & 2 != 0, laws & 4 != 0, laws & 8 != 0)
+                        gray = False
+                elif code in BLURS:
+                    if params[at] != 0:
+                        if code == PILLOW_BLUR:
+                            passes, border = 3, blur.REPLICATE
+                            reach = blur.box_weights(float32(params[at + 1]), weights_of_blur)
+                        else:
+                            passes, border, reach = 1, steps[s, 5], steps[s, 4] // 2
+                            for k in range(reach + 1):
+                                weights_of_blur[k] = params[at + 1 + k]
+                        for c in range(1 if gray else 3):
+                            blur.blur(planes[c].reshape(h, w), passes, weights_of_blur, reach, border, spare, line)
+                        if gray:  # three equal planes stay equal
+                            planes[1] = planes[0]
+                            planes[2] = planes[0]
+                elif code in (SHRINK, DOWNSCALE):
+                    sides = 1 if code == DOWNSCALE else 2
+                    if sides == 2 and params[at] == 0:
+                        sides = 0
+                    for k in range(sides):
+                        nh, nw, filter = h // steps[s, 4], w // steps[s, 4], steps[s, 5]
+                        if code == SHRINK:
+                            nh = nw = int(params[at + 1]) if k == 0 else steps[s, 4]
+                        elif filter < 0:
+                            filter = int(params[at])
+                        if min(nh, nw) < 1 or 3 * nh * nw > pixels.size:
+                            raise ValueError(OTHER_SIZE)
+                        source = stage[: 3 * h * w].reshape(h, w, 3)
+                        resample.to_bytes(planes, h, w, source)
+                        own = columns_of(source, 0, 0, h, w, columns_b)
+                        planes = pixels[: 3 * nh * nw].reshape(3, nh * nw)
+                        resize(source, own, 0, 0, 0, 0, h, w, nh, nw, filter, True, -0.5, False, first, count, weights, floats,
+                               line, bytes_a, bytes_b, planes)
+                        h, w = nh, nw
+                elif code == SUBSAMPLE:
+                    geometry.subsample(pixels, h, w, steps[s, 4])
+                    h, w = -(-h // steps[s, 4]), -(-w // steps[s, 4])
+                    planes = pixels[: 3 * h * w].reshape(3, h * w)
+                elif code == COLOUR_SHIFT:
+                    geometry.shift_planes(pixels, h, w, params[at : at + 6], steps[s, 4], spare)
+                    h, w = h - steps[s, 4], w - steps[s, 4]
+                    planes = pixels[: 3 * h * w].reshape(3, h * w)
+                elif code == TURN:
+                    if params[at] != 0:
+                        geometry.turn(planes, h, w, params[at + 1], spare)
+                elif code == WARP:
+                    n = steps[s, 4]
+                    geometry.warp(planes, h, w, params[at : at + 2 * n], params[at + 2 * n : at + 4 * n], n, spare)
+                elif code == BLANK:
+                    if params[at] == 0:
+                        planes[:] = float32(0)
+                elif code != STORE:
+                    gray = effect(planes, h, w, steps[s], constants[s], params[at:], gamma, spare, gray)
+                else:
+                    n = h * w
+                    if h != instances[v, HEIGHT] or w != instances[v, WIDTH]:
+                        raise ValueError(OTHER_SIZE)
+                    channels, kind = instances[v, codes.CHANNELS], steps[s, 4]
+                    if kind in (TILE_MEAN, TILE_MEAN_STD, TILE_RMS):
+                        tone.gains(planes, channels, kind == TILE_RMS, kind == TILE_MEAN_STD, steps[s, 5] != 0, constants[s, 0],
+                                   gains)
+                    else:
+                        for k in range(6):
+                            gains[k] = constants[s, k]
+                    start = (instances[v, ORDINAL] * batch + row) * instances[v, VALUES]
+                    for c in range(channels):
+                        gain, offset = float32(gains[c]), float32(gains[3 + c])
+                        if dtype == FLOAT32:
+                            out = carray(_pointer_float32(bases[instances[v, GROUP]] + (start + c * n) * 4), n)
+                            colour.store_float(planes[c], gain, offset, out)
+                        else:
+                            half_out = carray(_pointer_uint16(bases[instances[v, GROUP]] + (start + c * n) * 2), n)
+                            colour.affine(planes[c], gain, offset)
+                            bits = pixel_bits[c * n : (c + 1) * n]
+                            if dtype == BFLOAT16:
+                                colour.store_bfloat16(bits, half_out)
+                            else:
+                                colour.store_float16(bits, half_out)
+            if steps[s, SAVE] != 0 and not other and planar and kept != instances[v, BASE]:
+                base[: 3 * h * w] = pixels[: 3 * h * w]
+                kept, kept_h, kept_w = instances[v, BASE], h, w

@@ -8,44 +8,27 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....augment.draw import Params
-from ....augment.masks import Mask
-from ....augment.ops import (
-    Blur,
-    CenterCrop,
-    Clip,
-    Crop,
-    Flip,
-    Grayscale,
-    Jitter,
-    Normalize,
-    Op,
-    RandomCrop,
-    Resize,
-    Rotate,
-    Solarize,
-)
+from ....augment.ops import Blur, Op
 from ....augment.ops.blur import gaussian_weights
-from ....augment.recipe import Instance, Recipe, UnsupportedRecipe
-from .blur import BORDERS
-from .resample import FILTERS
-
-CROP, RESIZE, CUT, FLIP, ROTATE, JITTER, GRAYSCALE, PILLOW_BLUR, GAUSSIAN_BLUR, SOLARIZE, CLIP, STORE = range(12)
-INTEGERS, FLOATS = 12, 8
-"""Columns of a step: its code, its instance, its first parameter; then what the code needs, see `_step`."""
+from ....augment.recipe import Recipe, UnsupportedRecipe
+from . import codes
+from .steps import Builder, Key
 
 SIGMA_ROOM_PX = 16.0
 """Blurs of up to this sigma have room whatever the recipe's own range: parameters may be changed before they are rendered."""
 
-GEOMETRY = (CROP, RESIZE, CUT)
-COMMUTES_WITH_FLIP = (JITTER, GRAYSCALE, PILLOW_BLUR, GAUSSIAN_BLUR, SOLARIZE, CLIP)
+BEFORE_GEOMETRY = (codes.JITTER, codes.GRAYSCALE, codes.SOLARIZE, codes.CLIP, codes.FLIP, codes.ROTATE)
+"""Steps that may run on a whole image."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """steps (S, INTEGERS) int64, constants (S, FLOATS) float64, both read by `kernel.render_image`; group, ordinal, values,
-    height, width of each instance; sources: (column, count, view, op, array) of each parameter in a packed row of `width`
-    float64; size_columns: where a row has the height and width of a resized whole image; staged: a view has two steps of
-    geometry; reach: pixels that the widest blur looks to each side."""
+    """steps (S, codes.INTEGERS) int64, constants (S, codes.FLOATS) float64 and instances (V, columns of `codes`) int64, read by
+    `kernel.render_image`; sources: (column, count, view, op, array) of each parameter in a packed row of `width` float64;
+    size_columns: where a row has the height and width of a resized whole image; largest_hw: of all other pictures between;
+    whole: a picture between may be as large as the image; staged: some picture between is read again; turns: height and width may
+    change places; reach: pixels that the
+    widest blur looks to each side; takes_partner: a second image is read."""
 
     steps: np.ndarray
     constants: np.ndarray
@@ -55,8 +38,11 @@ class Program:
     sources: tuple[tuple[int, int, str, Op, str], ...]
     largest_hw: tuple[int, int]
     size_columns: tuple[int, ...]
+    whole: bool
     staged: bool
+    turns: bool
     reach: int
+    takes_partner: bool
 
     def pack(self, params: Params) -> np.ndarray:
         """(N, width) float64: every parameter where the kernel looks for it. ValueError for a blur that there is no room for."""
@@ -76,133 +62,71 @@ class Program:
 
 def compile_recipe(recipe: Recipe) -> Program:
     """Raises UnsupportedRecipe naming the op that has no kernel here, and the engine that may have it."""
-    builder = _Builder()
+    builder = Builder()
     groups = tuple(recipe.groups)
     instances = []
     for number, instance in enumerate(recipe.instances):
-        if instance.view.image == "partner":
-            raise UnsupportedRecipe(f"recipe {recipe}, view {instance.name}: no engine of this version renders partner images")
-        builder.view(number, instance, str(recipe))
+        where, begin = f"recipe {recipe}, view {instance.name}", len(builder.steps)
+        needing = next((op for op in instance.ops if op.needs), None)
+        if needing is not None:
+            raise UnsupportedRecipe(f"{where}: {needing.type} needs {needing.needs}, which no engine has")
+        other, unknown = builder.instance(number, instance)
+        if unknown is not None:
+            raise UnsupportedRecipe(f"{where}: the cpu engine has no kernel for {unknown.type} in this form; try engine='torch'")
+        _check_order(builder.steps[begin:], where)
         shape = recipe.groups[instance.group]
-        instances.append((groups.index(instance.group), instance.ordinal, shape.channels * shape.height * shape.width,
-                          shape.height, shape.width))
-    steps, constants = np.array(builder.steps, np.int64), np.array(builder.constants, np.float64)
-    largest = (max(s.height for s in recipe.groups.values()), max(s.width for s in recipe.groups.values()))
-    largest = (max(largest[0], builder.largest), max(largest[1], builder.largest))
-    resizes = tuple(int(step[2]) + 4 for step in steps if step[0] == RESIZE)
-    staged = any(step[0] in GEOMETRY and not step[4] for step in steps)
+        values = shape.channels * shape.height * shape.width
+        instances.append([groups.index(instance.group), instance.ordinal, values, shape.height, shape.width, begin,
+                          len(builder.steps), codes.ALWAYS if instance.view.image == "partner" else other, 0, 0, shape.channels])
+    _share(builder, instances)
     blurs = [op for instance in recipe.instances for op in instance.ops if isinstance(op, Blur)]
     reach = max((math.ceil(max(SIGMA_ROOM_PX, *(op.sigma_px or ()))) + 1 if op.kind == "pillow" else (op.taps or 1) // 2
                  for op in blurs), default=0)
-    return Program(steps, constants, np.array(instances, np.int64), groups, max(builder.width, 1), tuple(builder.sources),
-                   largest, resizes, staged or bool(resizes), reach)
+    resizes = tuple(step[2] + 4 for step in builder.steps if step[0] == codes.RESIZE)
+    chains = [[step[0] for step in builder.steps[row[codes.BEGIN] : row[codes.END]]] for row in instances]
+    chains = [[code for code in chain if code != codes.FLIP] for chain in chains]
+    colour_first = any(chain[0] in BEFORE_GEOMETRY for chain in chains)
+    staged = any(code in _READS_BYTES for chain in chains for code in chain[1:])
+    turns = any(code == codes.ROTATE for chain in chains for code in chain)
+    return Program(np.array(builder.steps, np.int64), np.array(builder.constants, np.float64), np.array(instances, np.int64),
+                   groups, max(builder.width, 1), tuple(builder.sources), builder.largest, resizes,
+                   builder.whole or colour_first, staged, turns, reach, recipe.takes_partner)
 
 
-class _Builder:
-    def __init__(self) -> None:
-        self.steps: list[list[int]] = []
-        self.constants: list[list[float]] = []
-        self.sources: list[tuple[int, int, str, Op, str]] = []
-        self.width = 0
-        self.largest = 0
+_READS_BYTES = (codes.CROP, codes.RESIZE, codes.SHRINK, codes.DOWNSCALE)
 
-    def view(self, number: int, instance: Instance, recipe: str) -> None:
-        first_step = len(self.steps)
-        for op in instance.ops:
-            if isinstance(op, Mask):
-                continue
-            if not self._op(number, instance.name, op):
-                raise UnsupportedRecipe(f"recipe {recipe}, view {instance.name}: the cpu engine has no kernel for {op.type} in "
-                                        "this form; try engine='torch'")
-        if not any(isinstance(op, Normalize) for op in instance.ops):
-            self._op(number, instance.name, Normalize(kind="none"))
-        codes = [step[0] for step in self.steps[first_step:]]
-        geometry = [i for i, code in enumerate(codes) if code in GEOMETRY]
-        if not geometry:
-            raise UnsupportedRecipe(f"recipe {recipe}, view {instance.name}: the cpu engine needs a crop or resize in every "
-                                    "view; try engine='torch'")
-        if geometry != list(range(len(geometry))):
-            raise UnsupportedRecipe(f"recipe {recipe}, view {instance.name}: the cpu engine crops before anything else; "
-                                    "try engine='torch'")
-        last = self.steps[first_step + geometry[-1]]
-        last[4] = 1
-        for i in range(len(geometry), len(codes)):
-            if codes[i] == FLIP:  # mirrored taps cost nothing; symmetric blurs and pointwise steps do not notice
-                last[5] = self.steps[first_step + i][2]
-                del self.steps[first_step + i], self.constants[first_step + i]
+
+def _check_order(steps: list[list[int]], where: str) -> None:
+    """On whole images only what is worth it; a view must have a size before the rest."""
+    first = next((i for i, step in enumerate(steps) if step[0] in (codes.CROP, codes.RESIZE, codes.CUT)), None)
+    if first is None:
+        raise UnsupportedRecipe(f"{where}: the cpu engine needs a crop or resize in every view; try engine='torch'")
+    if any(step[0] not in BEFORE_GEOMETRY for step in steps[:first]):
+        raise UnsupportedRecipe(f"{where}: the cpu engine crops before anything but jitter, grayscale, solarize and flip; "
+                                "try engine='torch'")
+
+
+def _share(builder: Builder, instances: list[list[int]]) -> None:
+    """Neighbours that begin with the same steps keep what the first of them made: a puzzle's tiles, the turns of one crop."""
+    keys = [builder.keys[row[codes.BEGIN] : row[codes.END]] for row in instances]
+    first = 0
+    while first < len(instances):
+        last, common = first, 0
+        while last + 1 < len(instances):
+            length = _common(keys[first], keys[last + 1])
+            if length == 0 or (common and length < common):
                 break
-            if codes[i] not in COMMUTES_WITH_FLIP:
-                break
+            common, last = (length if last == first else common), last + 1
+        if common:
+            builder.steps[instances[first][codes.BEGIN] + common - 1][codes.SAVE] = 1
+            for row in instances[first : last + 1]:
+                row[codes.BASE], row[codes.SHARED] = first + 1, common
+                builder.steps[row[codes.BEGIN] + common - 1][codes.SAVE] = 1
+        first = last + 1
 
-    def _step(self, code: int, number: int, integers: tuple[int, ...] = (), floats: tuple[float, ...] = ()) -> None:
-        """integers: from column 3 on. Geometry: 3 unused, 4 it is the view's last, 5 parameter of a flip or -1, 6 and 7
-        output height and width, 8 filter, 9 antialias; floats: the cubic's a."""
-        row = [code, number, self.width, *integers]
-        self.steps.append(row + [0] * (INTEGERS - len(row)))
-        self.constants.append([*floats, *([0.0] * (FLOATS - len(floats)))])
 
-    def _take(self, view: str, op: Op, name: str, count: int = 1) -> None:
-        self.sources.append((self.width, count, view, op, name))
-        self.width += count
-
-    def _op(self, number: int, view: str, op: Op) -> bool:
-        match op:
-            case Crop() | RandomCrop() | CenterCrop():
-                assert op.size_px is not None or isinstance(op, CenterCrop)
-                if op.size_px is None:
-                    return False
-                height, width = (op.size_px, op.size_px) if isinstance(op.size_px, int) else op.size_px
-                self.largest = max(self.largest, height, width)
-                if isinstance(op, Crop):
-                    if op.filter == "lanczos" and not op.antialias:
-                        return False
-                    self._step(CROP, number, (0, 0, -1, height, width, FILTERS[str(op.filter)], int(bool(op.antialias))),
-                               (-0.5 if op.cubic_a is None else op.cubic_a,))
-                else:
-                    self._step(CUT, number, (0, 0, -1, height, width))
-                self._take(view, op, "box", 4)
-            case Resize(mode="short-side" | "exact"):
-                if op.filter == "lanczos" and not op.antialias:
-                    return False
-                self._step(RESIZE, number, (0, 0, -1, 0, 0, FILTERS[str(op.filter)], int(bool(op.antialias))),
-                           (-0.5 if op.cubic_a is None else op.cubic_a,))
-                self._take(view, op, "box", 4)
-                self._take(view, op, "size", 2)
-            case Flip():
-                self._step(FLIP, number)
-                self._take(view, op, "apply")
-            case Rotate(kind="exact"):
-                self._step(ROTATE, number)
-                self._take(view, op, "quarter_turns")
-            case Jitter():
-                self._step(JITTER, number, (int(op.brightness_law == "additive"), int(op.contrast_pivot == "channel-mean"),
-                                            int(op.saturation_law == "hsv-scale"), int(op.clamp == "each-step"),
-                                            *(int(s > 0) for s in op.strengths())))
-                for name in ("apply", "order", "brightness", "contrast", "saturation", "hue_turns"):
-                    self._take(view, op, name, 4 if name == "order" else 1)
-            case Grayscale():
-                assert op.weights is not None
-                self._step(GRAYSCALE, number, (), op.weights)
-                self._take(view, op, "apply")
-            case Blur():
-                if op.kind == "pillow":
-                    self._step(PILLOW_BLUR, number)
-                    self._take(view, op, "apply")
-                    self._take(view, op, "sigma_px")
-                else:
-                    assert op.taps is not None
-                    self._step(GAUSSIAN_BLUR, number, (op.taps, BORDERS[str(op.border)]))
-                    self._take(view, op, "apply")
-                    self._take(view, op, "sigma_px", op.taps // 2 + 1)
-            case Solarize():
-                self._step(SOLARIZE, number, (), (op.level,))
-                self._take(view, op, "apply")
-            case Clip():
-                assert op.lo is not None and op.hi is not None
-                self._step(CLIP, number, (), (255 * op.lo, 255 * op.hi))
-            case Normalize():
-                gain, offset = op.affine()
-                self._step(STORE, number, (), (*gain, *offset))
-            case _:
-                return False
-        return True
+def _common(a: list[Key], b: list[Key]) -> int:
+    for n, (x, y) in enumerate(zip(a, b, strict=False)):
+        if x is None or x != y:
+            return n
+    return min(len(a), len(b))

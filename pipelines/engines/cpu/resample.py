@@ -11,12 +11,13 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import uint8
+from numba import float32, uint8
 
 from .cache import kernel
 from .vectors import address, four_pixels, inside, transpose, weighted_bytes, weighted_floats
 
 BILINEAR, BICUBIC, LANCZOS = 0, 1, 2
+HALF, ALMOST_256 = float32(0.5), float32(255.5)
 FILTERS = {"bilinear": BILINEAR, "bicubic": BICUBIC, "lanczos": LANCZOS}
 
 
@@ -235,8 +236,8 @@ def crop_interpolate(image: Any, top: int, left: int, height: int, width: int, o
 
 @kernel
 def to_bytes(planes: Any, height: int, width: int, out: Any) -> None:
-    """out (height, width, 3) uint8 of planes (3, height * width) of whole levels."""
+    """out (height, width, 3) uint8 of planes (3, height * width) of levels, rounded half up."""
     for y in range(height):
         for x in range(width):
             for c in range(3):
-                out[y, x, c] = uint8(planes[c, y * width + x])
+                out[y, x, c] = uint8(min(max(planes[c, y * width + x] + HALF, HALF), ALMOST_256))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import viewmill as vm
 from viewmill.augment import Recipe, UnsupportedRecipe, View
-from viewmill.augment.ops import Blur, Crop, Flip, LabSplit, Normalize, Resize
+from viewmill.augment.ops import Blur, Crop, Inpaint, Normalize, Resize, Rotate
 from viewmill.pipelines.cache import cache_folder
 from viewmill.pipelines.engines.cpu import CpuEngine, render
 
@@ -134,8 +134,10 @@ def test_a_pickled_engine_renders_the_same(pictures: list[np.ndarray]) -> None:
 
 
 @pytest.mark.parametrize(("ops", "says"), [
-    ((Crop(size_px=8), LabSplit(keep=("L",))), "no kernel for lab_split in this form; try engine='torch'"),
-    ((Flip(), Crop(size_px=8)), "crops before anything else"),
+    ((Crop(size_px=8), Rotate(kind="free", range_deg=(-9.0, 9.0), filter="bicubic")),
+     "no kernel for rotate in this form; try engine='torch'"),
+    ((Blur(), Crop(size_px=8)), "crops before anything but jitter"),
+    ((Crop(size_px=8), Inpaint(crop_px=8, hole_px=4, border_px=2, noise_std=0.1)), "inpaint needs the method's inpainter"),
     ((Crop(size_px=8, filter="lanczos", antialias=False, cubic_a=-0.5),), "no kernel for crop"),
 ])
 def test_a_refusal_names_the_op_and_the_engine_that_may_have_it(ops: tuple, says: str) -> None:

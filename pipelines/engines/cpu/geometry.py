@@ -1,0 +1,195 @@
+"""Moving pixels of planes (3, h * w) of float32 levels: windows, turns, warps."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import float32
+
+from .cache import kernel
+from .resample import sin_pi
+
+ZERO = float32(0)
+LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+
+
+@kernel
+def mirror(planes: Any, height: int, width: int) -> None:
+    for c in range(3):
+        for y in range(height):
+            line = planes[c, y * width : (y + 1) * width]
+            for x in range(width // 2):
+                line[x], line[width - 1 - x] = line[width - 1 - x], line[x]
+
+
+@kernel
+def rotate(planes: Any, height: int, width: int, turns: int, spare: Any) -> None:
+    """By quarter turns, counter-clockwise, in place by way of spare (>= height * width,)."""
+    n = height * width
+    for c in range(3):
+        line = planes[c]
+        spare[:n] = line[:n]
+        for y in range(height):
+            for x in range(width):
+                if turns == 1:
+                    at = (width - 1 - x) * height + y
+                elif turns == 2:
+                    at = (height - 1 - y) * width + (width - 1 - x)
+                else:
+                    at = x * height + (height - 1 - y)
+                line[at] = spare[y * width + x]
+
+
+@kernel
+def window(plane: Any, height: int, width: int, top: int, left: int, out_h: int, out_w: int, mirrored: bool, out: Any) -> None:
+    """out (>= out_h * out_w,) = a part of plane (>= height * width,); 0 outside it."""
+    for y in range(out_h):
+        row = top + y
+        for x in range(out_w):
+            at = y * out_w + (out_w - 1 - x if mirrored else x)
+            column = left + x
+            out[at] = plane[row * width + column] if 0 <= row < height and 0 <= column < width else ZERO
+
+
+@kernel
+def cut(pixels: Any, height: int, width: int, top: int, left: int, out_h: int, out_w: int, mirrored: bool, spare: Any) -> None:
+    """pixels: three planes one after the other, which become planes of the window's size. spare (>= out_h * out_w,)."""
+    n, m = height * width, out_h * out_w
+    for k in range(3):
+        c = k if m <= n else 2 - k  # never over what is still to be read
+        window(pixels[c * n : (c + 1) * n], height, width, top, left, out_h, out_w, mirrored, spare)
+        pixels[c * m : (c + 1) * m] = spare[:m]
+
+
+@kernel
+def shift_planes(pixels: Any, height: int, width: int, offsets: Any, room: int, spare: Any) -> None:
+    """Each plane's own window, `room` smaller. offsets (6,): down and right of each."""
+    n, out_h, out_w = height * width, height - room, width - room
+    for c in range(3):
+        down, right = int(offsets[2 * c]), int(offsets[2 * c + 1])
+        window(pixels[c * n : (c + 1) * n], height, width, down, right, out_h, out_w, False, spare)
+        pixels[c * out_h * out_w : (c + 1) * out_h * out_w] = spare[: out_h * out_w]
+
+
+@kernel
+def subsample(pixels: Any, height: int, width: int, stride: int) -> None:
+    """One pixel in `stride` along each axis; the planes close up."""
+    n, out_h, out_w = height * width, -(-height // stride), -(-width // stride)
+    for c in range(3):
+        for y in range(out_h):
+            for x in range(out_w):
+                pixels[(c * out_h + y) * out_w + x] = pixels[c * n + y * stride * width + x * stride]
+
+
+@kernel
+def bilinear(plane: Any, height: int, width: int, y: float, x: float, clamped: bool) -> float:
+    """The level at (y, x); beyond the border the border's own where clamped, else 0."""
+    if clamped:
+        y, x = min(max(y, 0.0), height - 1.0), min(max(x, 0.0), width - 1.0)
+    y0, x0 = math.floor(y), math.floor(x)
+    fy, fx = y - y0, x - x0
+    total = 0.0
+    for dy in range(2):
+        for dx in range(2):
+            row, column = y0 + dy, x0 + dx
+            weight = (fy if dy == 1 else 1.0 - fy) * (fx if dx == 1 else 1.0 - fx)
+            if weight != 0.0 and 0 <= row < height and 0 <= column < width:
+                total += weight * plane[row * width + column]
+    return total
+
+
+@kernel
+def turn(planes: Any, height: int, width: int, angle_deg: float, spare: Any) -> None:
+    """Counter-clockwise about the centre, bilinear, 0 outside; spare (>= height * width,)."""
+    sin, cos = sin_pi(angle_deg / 180.0), sin_pi(angle_deg / 180.0 + 0.5)
+    cy, cx = (height - 1) / 2.0, (width - 1) / 2.0
+    n = height * width
+    for c in range(3):
+        line = planes[c]
+        spare[:n] = line[:n]
+        for y in range(height):
+            for x in range(width):
+                v, u = y - cy, x - cx
+                line[y * width + x] = bilinear(spare, height, width, cy + cos * v + sin * u, cx - sin * v + cos * u, False)
+
+
+@kernel
+def log(x: float) -> float:
+    """Natural logarithm of x > 0 from + - * /, as the draws' own."""
+    mantissa, exponent = math.frexp(x)
+    if mantissa < 0.70710678118654752440:
+        mantissa *= 2.0
+        exponent -= 1
+    s = (mantissa - 1.0) / (mantissa + 1.0)
+    square, series = s * s, 0.0
+    for n in range(23, 0, -2):
+        series = series * square + 1.0 / n
+    return exponent * LN2_HIGH + (exponent * LN2_LOW + 2.0 * s * series)
+
+
+@kernel
+def spline_basis(square: float) -> float:
+    """r^2 log r of the thin plate, from r^2."""
+    return 0.5 * square * log(square) if square > 1e-10 else 0.0
+
+
+@kernel
+def spline_weights(points: Any, shifts: Any, count: int) -> Any:
+    """(count + 3, 2) float64: of the basis at each moved point, then of 1, y, x; by elimination with pivots by rows."""
+    size = count + 3
+    a, b = np.zeros((size, size)), np.zeros((size, 2))
+    for i in range(count):
+        yi, xi = points[2 * i] + shifts[2 * i], points[2 * i + 1] + shifts[2 * i + 1]
+        for j in range(count):
+            dy = yi - (points[2 * j] + shifts[2 * j])
+            dx = xi - (points[2 * j + 1] + shifts[2 * j + 1])
+            a[i, j] = spline_basis(dy * dy + dx * dx)
+        a[i, count] = a[count, i] = 1.0
+        a[i, count + 1] = a[count + 1, i] = yi
+        a[i, count + 2] = a[count + 2, i] = xi
+        b[i, 0], b[i, 1] = shifts[2 * i], shifts[2 * i + 1]
+    for k in range(size):
+        best = k
+        for i in range(k + 1, size):
+            if abs(a[i, k]) > abs(a[best, k]):
+                best = i
+        if abs(a[best, k]) < 1e-12:
+            continue  # points on top of each other: the rest still has a solution
+        for j in range(size):
+            a[k, j], a[best, j] = a[best, j], a[k, j]
+        for j in range(2):
+            b[k, j], b[best, j] = b[best, j], b[k, j]
+        for i in range(size):
+            if i != k and a[i, k] != 0.0:
+                factor = a[i, k] / a[k, k]
+                for j in range(k, size):
+                    a[i, j] -= factor * a[k, j]
+                for j in range(2):
+                    b[i, j] -= factor * b[k, j]
+    for k in range(size):
+        for j in range(2):
+            b[k, j] = b[k, j] / a[k, k] if abs(a[k, k]) >= 1e-12 else 0.0
+    return b
+
+
+@kernel
+def warp(planes: Any, height: int, width: int, points: Any, shifts: Any, count: int, spare: Any) -> None:
+    """Each pixel comes from where the spline through the shifts says; points, shifts (>= 2 * count,): y, x in turn."""
+    weights = spline_weights(points, shifts, count)
+    n = height * width
+    for c in range(3):
+        spare[c * n : (c + 1) * n] = planes[c]
+    for y in range(height):
+        for x in range(width):
+            flow_y = weights[count, 0] + weights[count + 1, 0] * y + weights[count + 2, 0] * x
+            flow_x = weights[count, 1] + weights[count + 1, 1] * y + weights[count + 2, 1] * x
+            for i in range(count):
+                dy = y - (points[2 * i] + shifts[2 * i])
+                dx = x - (points[2 * i + 1] + shifts[2 * i + 1])
+                basis = spline_basis(dy * dy + dx * dx)
+                flow_y += weights[i, 0] * basis
+                flow_x += weights[i, 1] * basis
+            for c in range(3):
+                planes[c, y * width + x] = bilinear(spare[c * n : (c + 1) * n], height, width, y - flow_y, x - flow_x, True)
