@@ -28,8 +28,10 @@ class Engine(Protocol):
     def pack(self, params: Params) -> Any:
         """N samples' parameters as N rows that this engine reads; once a batch, vectorized."""
 
-    def render_into(self, image: np.ndarray, packed_row: Any, out: dict[str, np.ndarray], row: int) -> None:
-        """All views of image (H, W, 3) uint8 into out[group][:, row]; out[group] is (V, B, C, H, W)."""
+    def render_into(self, image: np.ndarray, packed_row: Any, out: dict[str, np.ndarray], row: int,
+                    partner: np.ndarray | None = None) -> None:
+        """All views of image (H, W, 3) uint8 into out[group][:, row]; out[group] is (V, B, C, H, W). partner: the second
+        image, where the recipe takes one."""
 
 
 def engine(name: str, recipe: Recipe, dtype: str = "float32") -> Engine:
