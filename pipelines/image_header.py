@@ -26,12 +26,13 @@ _BARE = frozenset(range(0xD0, 0xDA)) | {0x01}
 
 
 class Header(NamedTuple):
-    """format is a name of Pillow's; channels is 0 where it was not looked up."""
+    """format is a name of Pillow's; channels is 0 where it was not looked up; frame: a JPEG's frame marker, 0xC0 for baseline."""
 
     format: str
     height: int
     width: int
     channels: int = 0
+    frame: int = 0
 
 
 def image_size(data: bytes) -> tuple[int, int]:
@@ -88,7 +89,7 @@ def _jpeg(data: bytes) -> Header:
             if at + 10 > end:
                 break
             height, width = int.from_bytes(data[at + 5:at + 7], "big"), int.from_bytes(data[at + 7:at + 9], "big")
-            return Header("JPEG", height, width, data[at + 9])
+            return Header("JPEG", height, width, data[at + 9], marker)
         elif marker == 0xDA:
             raise BadSample("JPEG header without a size")
         else:

@@ -98,3 +98,10 @@ def test_as_few_bytes_are_read_as_it_takes() -> None:
         assert asked == expected[:len(asked)] and len(asked) >= min(len(expected), 1)
         if data is not plain:
             assert asked[-1] == len(data)
+
+
+def test_a_jpeg_header_tells_baseline_from_progressive() -> None:
+    """Markers C0 and C2 of ITU-T T.81, table B.1."""
+    assert read_header(encoded(picture(20, 30), "JPEG")).frame == 0xC0
+    assert read_header(encoded(picture(20, 30), "JPEG", progressive=True)).frame == 0xC2
+    assert read_header(encoded(picture(20, 30), "PNG")).frame == 0
