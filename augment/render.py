@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .draw import Params
 from .op import Op
-from .ops import Normalize
+from .ops import LabSplit, Normalize
 from .recipe import Instance, Recipe, UnsupportedRecipe
 
 Model = Callable[[Any, Mapping[str, Any]], Any]
@@ -52,7 +52,7 @@ def apply_ops(images: Any, ops: Sequence[Op], params: Mapping[str, Any], models:
             images = models[op.type](images, params[op.name])  # type: ignore[index]
         else:
             images = op.apply(images, params[op.name])
-        normalized |= isinstance(op, Normalize)
+        normalized |= isinstance(op, Normalize | LabSplit)  # Lab values are no levels
     stacked: Tensor = images if isinstance(images, Tensor) else torch.stack(images)
     return stacked if normalized else stacked / 255
 
