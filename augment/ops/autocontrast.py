@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Autocontrast(Op):
     """With chance p, each channel's darkest level becomes 0 and its brightest 255, linearly; a channel of one level stays.
 
-    Its input is rounded to levels, its output is not. Parameters: apply (N,) bool.
+    Parameters: apply (N,) bool.
     """
 
     type: ClassVar[str] = "autocontrast"
@@ -39,12 +39,9 @@ class Autocontrast(Op):
 
 
 def stretch(images: Tensor) -> Tensor:
-    """Rounded levels from [lowest, highest] of each image's channel to [0, 255].
-
-    Rounded, because a channel that is one level to Pillow may hold float noise here, which stretching would make visible.
-    """
+    """Levels from [lowest, highest] of each image's channel to [0, 255], where those are half a level apart or more: a channel
+    that is one level to Pillow may hold float noise here, which stretching would make visible."""
     import torch
 
-    levels = torch.floor(images + 0.5)
-    low, high = levels.amin((2, 3), keepdim=True), levels.amax((2, 3), keepdim=True)
-    return torch.where(high > low, (levels - low) * 255 / (high - low).clamp(min=1), images)
+    low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
+    return torch.where(high - low >= 0.5, (images - low) * 255 / (high - low).clamp(min=0.5), images)

@@ -37,7 +37,7 @@ class Equalize(Op):
 
 def equalize(images: Tensor) -> Tensor:
     """Level i becomes (step // 2 + pixels below i) // step, step = (pixels - those of the highest level) // 255, in whole
-    numbers; a channel of step 0 stays."""
+    numbers; a channel of step 0 is only rounded."""
     import torch
 
     levels = torch.floor(images + 0.5).clamp(0, 255).to(torch.int64).flatten(2)
@@ -46,5 +46,4 @@ def equalize(images: Tensor) -> Tensor:
     step = (levels.shape[2] - highest) // 255
     below = counts.cumsum(2) - counts
     table = ((step // 2 + below) // step.clamp(min=1)).clamp(max=255)
-    equal = table.gather(2, levels).to(images.dtype).reshape(images.shape)
-    return torch.where(step.unsqueeze(3) > 0, equal, images)
+    return torch.where(step > 0, table.gather(2, levels), levels).to(images.dtype).reshape(images.shape)

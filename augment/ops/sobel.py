@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Sobel(Op):
-    """The gray image's two gradients, by weights 1, 2, 1 across and 1, 0, -1 along, zeros beyond the border, not scaled.
+    """The gray image's two gradients, by weights 1, 2, 1 across and -1, 0, 1 along, zeros beyond the border, not scaled.
 
-    Channel 0: left minus right, channel 1: above minus below, as the source's filters have it. The input is taken as it
-    comes, levels or normalized.
+    Channel 0: right minus left, channel 1: below minus above; the source's own filters have both with the other sign. The
+    input is taken as it comes, levels or normalized.
     """
 
     type: ClassVar[str] = "sobel"
@@ -48,4 +48,4 @@ class Sobel(Op):
         gray = pad(luma(images, self.gray_weights), (1, 1, 1, 1))
         down = gray[:, :, :-2] + 2 * gray[:, :, 1:-1] + gray[:, :, 2:]
         across = gray[..., :-2] + 2 * gray[..., 1:-1] + gray[..., 2:]
-        return torch.cat([down[..., :-2] - down[..., 2:], across[:, :, :-2] - across[:, :, 2:]], 1)
+        return torch.cat([down[..., 2:] - down[..., :-2], across[:, :, 2:] - across[:, :, :-2]], 1)

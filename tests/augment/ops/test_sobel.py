@@ -1,4 +1,4 @@
-"""Sobel against the source's two filters, by hand and by torch's own convolution."""
+"""Sobel by hand, and by torch's own convolution with the source's two filters."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def test_gradients_by_hand() -> None:
     gray = torch.zeros(1, 1, 4, 6)
     gray[0, 0, 1, 2], gray[0, 0, 2, 5] = 1.0, 10.0
     out = SOBEL.apply(gray.repeat(1, 3, 1, 1), {})[0]
-    left_minus_right = [[0, -1, 0, 1, 0, 0], [0, -2, 0, 2, -10, 0], [0, -1, 0, 1, -20, 0], [0, 0, 0, 0, -10, 0]]
-    above_minus_below = [[0, -1, -2, -1, 0, 0], [0, 0, 0, 0, -10, -20], [0, 1, 2, 1, 0, 0], [0, 0, 0, 0, 10, 20]]
-    assert np.allclose(out[0], left_minus_right, atol=1e-5) and np.allclose(out[1], above_minus_below, atol=1e-5)
+    right_minus_left = [[0, 1, 0, -1, 0, 0], [0, 2, 0, -2, 10, 0], [0, 1, 0, -1, 20, 0], [0, 0, 0, 0, 10, 0]]
+    below_minus_above = [[0, 1, 2, 1, 0, 0], [0, 0, 0, 0, 10, 20], [0, -1, -2, -1, 0, 0], [0, 0, 0, 0, -10, -20]]
+    assert np.allclose(out[0], right_minus_left, atol=1e-5) and np.allclose(out[1], below_minus_above, atol=1e-5)
 
 
-def test_gradients_of_normalized_values_are_the_source_s_filters(photograph: np.ndarray) -> None:
+def test_gradients_of_normalized_values_are_the_source_s_with_the_other_sign(photograph: np.ndarray) -> None:
     weights = (0.2, 0.3, 0.5)
     images = torch.tensor(photograph).permute(2, 0, 1)[None] / 100.0 - 1.3
     across = torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]])
     filters = torch.stack([across, across.T])[:, None] * torch.tensor(weights).reshape(1, 3, 1, 1)
     out = Sobel(gray_weights=weights, channels=2).apply(images, {})
-    assert torch.allclose(out, conv2d(images, filters, padding=1), atol=1e-5)  # type: ignore[arg-type]
+    assert torch.allclose(out, -conv2d(images, filters, padding=1), atol=1e-5)  # type: ignore[arg-type]
 
 
 def test_a_view_that_ends_in_sobel_has_two_channels(photograph: np.ndarray) -> None:

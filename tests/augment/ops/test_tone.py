@@ -117,9 +117,11 @@ def test_autocontrast_equals_pillow_but_for_the_cut_off(photograph: np.ndarray) 
         assert d.min() >= -0.01 and d.max() < 1.01
 
 
-def test_autocontrast_does_not_stretch_what_rounds_to_one_level() -> None:
-    nearly_flat = 77 + torch.linspace(-0.4, 0.4, 24).reshape(1, 1, 4, 6)
+def test_autocontrast_stretches_no_float_noise() -> None:
+    ramp = torch.linspace(0, 1, 24).reshape(1, 1, 4, 6)
+    nearly_flat = 127.5 + 0.4 * ramp
     assert torch.equal(stretch(nearly_flat), nearly_flat)
+    assert torch.allclose(stretch(50.25 + 0.75 * ramp), 255 * ramp, atol=0.01)  # neither are levels rounded
 
 
 def test_equalize_by_hand() -> None:
@@ -139,6 +141,10 @@ def test_equalize_equals_pillow(photograph: np.ndarray) -> None:
         assert np.array_equal(array(equalize(planes(picture))), expected)
         changed += bool((expected != picture).any())
     assert changed >= 3
+
+
+def test_too_few_pixels_to_equalize_are_only_rounded() -> None:
+    assert torch.equal(equalize(IMAGE + 0.4), IMAGE)
 
 
 def test_each_image_of_a_batch_has_its_own_histogram() -> None:
