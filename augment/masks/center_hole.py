@@ -23,7 +23,6 @@ class CenterHole(Mask):
     """
 
     generator: ClassVar[str] = "center-hole"
-    fills: ClassVar[bool] = True
 
     hole_px: int | None = fields.whole()
     blank_px: int | None = fields.whole()

@@ -24,7 +24,6 @@ class MissingTile(Mask):
     """
 
     generator: ClassVar[str] = "missing-tile"
-    fills: ClassVar[bool] = True
 
     missing: int | None = fields.whole()
     fill: tuple[float, ...] | None = fields.vector()

@@ -29,7 +29,6 @@ class NoiseField(Mask):
     """
 
     generator: ClassVar[str] = "noise-field"
-    fills: ClassVar[bool] = True
 
     noise_px: int | None = fields.whole()
     canvas_px: int | None = fields.whole()

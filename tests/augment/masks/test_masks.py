@@ -1,89 +1,102 @@
-"""Each generator against the law of its paper: counts, profiles, correlations."""
+"""What all masks have in common: the same numbers whoever asks, other samples other masks, and one shape for methods."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from viewmill.augment.chance import Chance
-from viewmill.augment.masks import Bernoulli, Block, BlockCoin, GridCells, Mask, RandomExact
+import torch
+from viewmill.augment.draw import draw
+from viewmill.augment.masks import (
+    MASKS,
+    Attention,
+    Bernoulli,
+    Block,
+    BlockCoin,
+    CenterHole,
+    GridCells,
+    Mask,
+    MissingTile,
+    MultiBlock,
+    NoiseField,
+    RandomExact,
+    StratifiedBlock,
+)
+from viewmill.augment.ops import Resize
+from viewmill.augment.recipe import Recipe, View
 
-N = 4000
+from .draws import chance_of, params_of
 
-
-def drawn(op: Mask, n: int = N, seed: int = 0) -> np.ndarray:
-    params, _ = op.draw(Chance(seed, 0, np.arange(n), group="global", stream="masks"), np.full((n, 2), 224))
-    return params["mask"]
-
-
-def test_random_exact_is_uniform_over_subsets() -> None:
-    mask = drawn(RandomExact(grid=(14, 14), visible=49)).reshape(N, 196)
-    assert (mask.sum(1) == 147).all()
-    assert np.abs(mask.mean(0) - 0.75).max() < 4.2 * (0.75 * 0.25 / N) ** 0.5
-    correlation = np.corrcoef(mask.T.astype(float))
-    assert abs(correlation[~np.eye(196, dtype=bool)].mean() + 1 / 195) < 1e-4
-
-
-def test_grid_cells_are_whole_and_counted() -> None:
-    mask = drawn(GridCells(grid=(48, 48), cells=(6, 6), masked_cells=22), 200)
-    cells = mask.reshape(200, 6, 8, 6, 8)
-    assert (mask.sum((1, 2)) == 22 * 64).all()
-    assert (cells.all((2, 4)) | ~cells.any((2, 4))).all()
-
-
-def test_bernoulli_counts_are_binomial() -> None:
-    counts = drawn(Bernoulli(grid=(32, 32), p=0.15), 1000).sum((1, 2))
-    assert abs(counts.mean() - 153.6) < 4 * 11.4 / 1000**0.5 and abs(counts.std() - 11.4) < 1.1
-
-
-def test_beit_blocks_have_the_published_counts_and_centre_bias() -> None:
-    """14 x 14, target 75, least area 16: mean 74.5, exact in about 67 %, centre .72, edge midpoint .19, corner .04."""
-    mask = drawn(Block(grid=(14, 14), target=75, min_area=16))
-    counts = mask.sum((1, 2))
-    assert counts.max() == 75 and counts.min() >= 60 and abs(counts.mean() - 74.5) < 0.15
-    assert abs((counts == 75).mean() - 0.675) < 0.04
-    profile = mask.mean(0)
-    for at, expected in (((7, 7), 0.72), ((0, 7), 0.19), ((7, 0), 0.19), ((0, 0), 0.04)):
-        assert abs(profile[at] - expected) < 0.035, (at, profile[at])
+DRAWN = [
+    Bernoulli(grid=(5, 6)),
+    RandomExact(grid=(5, 6), visible=7),
+    GridCells(grid=(4, 6), cells=(2, 3), masked_cells=4),
+    Block(grid=(14, 14), target=75, min_area=16),
+    BlockCoin(grid=(14, 14), min_area=16, ratio_and_half_width=((0.0, 0.0), (0.3, 0.2))),
+    StratifiedBlock(grid=(14, 14), min_area=4, max_area="target", attempts=10, on_fail="stop"),
+    MultiBlock(grid=(8, 9), min_context=20, drop_after=2),
+    Attention(grid=(5, 6), visible=7),
+    NoiseField(noise_px=9, canvas_px=60, threshold=0.4, accept=(0.3, 0.5), fill=(1, 2, 3), fill_scale="uint8"),
+    NoiseField(noise_px=9, canvas_px=60, threshold=0.4, accept=(0.3, 0.5), fill=(1,), fill_scale="uint8", scope="sample"),
+    CenterHole(hole_px=6, blank_px=4, ring_px=1, fill=(1, 2, 3), fill_scale="uint8"),
+    MissingTile(missing=2, fill=(1, 2, 3), fill_scale="uint8"),
+]
+NAMES = [f"{op.generator}-{getattr(op, 'scope', '')}" for op in DRAWN]
+SIZE, BLOCK = (9, 12), 16
 
 
-def test_no_block_spans_a_side() -> None:
-    one = drawn(Block(grid=(6, 6), target=20, min_area=20, attempts=1), 500)
-    full = one.all(1).any(1) | one.all(2).any(1)
-    assert not full.any()
+def test_every_generator_is_here() -> None:
+    assert {op.generator for op in DRAWN} == set(MASKS) - {None}
 
 
-def test_retry_reaches_the_target_exactly() -> None:
-    counts = drawn(Block(grid=(14, 14), target=98, min_area=16, on_fail="retry"), 400).sum((1, 2))
-    assert (counts == 98).all()
+@pytest.mark.parametrize("op", DRAWN, ids=NAMES)
+def test_a_mask_does_not_depend_on_who_else_is_asked_for(op: Mask) -> None:
+    whole = params_of(op, 40, SIZE, siblings=4, ordinal=2, block=BLOCK)
+    chance = chance_of(40, siblings=4, ordinal=2, block=BLOCK)
+    for rows in ([13], [39, 2, 17, 2], []):
+        some, _ = op.draw(chance.rows(np.array(rows, int)), np.full((len(rows), 2), SIZE))
+        for name, values in some.items():
+            assert len(values) == len(rows) and values.dtype == whole[name].dtype
+            assert not rows or np.array_equal(values, whole[name][rows]), name
 
 
-def test_ibot_coin_leaves_half_of_the_views_unmasked() -> None:
-    """Half of the views are unmasked; the others carry 58 of 196 tokens on average."""
-    op = BlockCoin(grid=(14, 14), min_area=16, ratio_and_half_width=((0.0, 0.0), (0.3, 0.2)))
-    counts = drawn(op).sum((1, 2))
-    masked = counts > 0
-    assert abs(masked.mean() - 0.5) < 4 * 0.5 / N**0.5
-    assert abs(counts[masked].mean() - 58) < 2
+@pytest.mark.parametrize("op", [op for op in DRAWN if op.generator != "center-hole"],
+                         ids=[n for n in NAMES if "center" not in n])
+def test_masks_differ_by_seed_epoch_and_sample_or_block(op: Mask) -> None:
+    first = params_of(op, 40, SIZE, siblings=4, block=BLOCK)
+    for changed in ({"seed": 1}, {"epoch": 1}, {"index": np.arange(40) + 1000, "position": np.arange(40) + 16 * 1000}):
+        chance = chance_of(40, **{"siblings": 4, "block": BLOCK, **{k: v for k, v in changed.items() if k != "epoch"}})
+        if "epoch" in changed:
+            object.__setattr__(chance, "epoch", 1)
+        again, _ = op.draw(chance, np.full((40, 2), SIZE))
+        assert any(not np.array_equal(again[name], first[name]) for name in first), changed
 
 
-def test_a_masks_numbers_do_not_depend_on_the_batch() -> None:
-    op = Block(grid=(14, 14), target=75, min_area=16)
-    whole = drawn(op, 20)
-    alone, _ = op.draw(Chance(0, 0, np.array([13]), group="global", stream="masks"), np.full((1, 2), 224))
-    assert np.array_equal(whole[13:14], alone["mask"])
+@pytest.mark.parametrize("op", DRAWN, ids=NAMES)
+def test_patch_masks_change_no_pixel_and_captions_say_what_was_drawn(op: Mask) -> None:
+    params = params_of(op, 3, SIZE, siblings=4)
+    images = torch.arange(3 * 3 * 9 * 12, dtype=torch.float32).reshape(3, 3, *SIZE)
+    fills = op.generator in ("center-hole", "noise-field")
+    if not getattr(op, "fill", None) or fills:
+        assert torch.equal(op.apply(images.clone(), params), images) != fills
+    assert isinstance(op.caption(params, 0), str)
 
 
-@pytest.mark.parametrize(("make", "says"), [
-    (lambda: RandomExact(grid=(2, 2), visible=5), "at most the 4 positions there are, got 5"),
-    (lambda: GridCells(grid=(7, 7), cells=(2, 2), masked_cells=1), r"multiple of cells \(2, 2\), got \(7, 7\)"),
-    (lambda: GridCells(grid=(8, 8), cells=(2, 2), masked_cells=5), "at most 4 cells, got 5"),
-    (lambda: Block(grid=(4, 4), target=17, min_area=1), "16 positions, got 17"),
-])
-def test_impossible_masks_are_refused_when_made(make: object, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
-        make()  # type: ignore[operator]
+def test_masks_of_a_batch_scope_ask_for_positions() -> None:
+    for op in (DRAWN[5], DRAWN[6], DRAWN[8]):
+        with pytest.raises(ValueError, match=r"global/masks.* is shared by blocks of 256 positions: draw needs position"):
+            op.draw(chance_of(2, position=None), np.full((2, 2), SIZE))
 
 
-def test_a_target_out_of_reach_is_named() -> None:
-    with pytest.raises(ValueError, match="did not mask 4 of a grid of"):
-        drawn(Block(grid=(2, 2), target=4, min_area=4, on_fail="retry"), 1)
+def test_a_mask_of_pixels_needs_views_of_one_size() -> None:
+    for op in (DRAWN[8], DRAWN[10]):
+        with pytest.raises(ValueError, match="needs views of one size, got 2"):
+            op.draw(chance_of(2), np.array([[9, 12], [9, 13]]))
+
+
+def test_a_recipe_with_masks_is_drawn_view_by_view() -> None:
+    """Through `draw`: two views whose stratified masks share their counts, and nothing left for the caller to pass."""
+    op = StratifiedBlock(grid=(4, 4), min_area=1, max_area="target", attempts=10, on_fail="retry", ratio=(0.25, 1.0))
+    recipe = Recipe((View("global", 32, (Resize(mode="exact", side_px=32), op), count=2),), block=8)
+    params = draw(recipe, 0, 0, np.arange(24), np.full((24, 2), 40), position=np.arange(24))
+    masked = np.stack([params[f"global/{v}"]["masks"]["mask"].any((1, 2)) for v in (0, 1)])
+    assert masked.reshape(2, 3, 8).sum((0, 2)).tolist() == [8, 8, 8]
