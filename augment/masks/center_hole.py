@@ -23,6 +23,7 @@ class CenterHole(Mask):
     """
 
     generator: ClassVar[str] = "center-hole"
+    fills: ClassVar[bool] = True
 
     hole_px: int | None = fields.whole()
     blank_px: int | None = fields.whole()

@@ -21,6 +21,8 @@ class Mask(Op):
 
     type: ClassVar[str] = "masks"
     generator: ClassVar[str | None] = None
+    fills: ClassVar[bool] = False
+    """Whether `apply` blanks pixels; the others leave them to the method."""
 
     def to_dict(self) -> dict[str, Any]:
         items = super().to_dict()

@@ -24,6 +24,7 @@ class MissingTile(Mask):
     """
 
     generator: ClassVar[str] = "missing-tile"
+    fills: ClassVar[bool] = True
 
     missing: int | None = fields.whole()
     fill: tuple[float, ...] | None = fields.vector()

@@ -29,6 +29,7 @@ class NoiseField(Mask):
     """
 
     generator: ClassVar[str] = "noise-field"
+    fills: ClassVar[bool] = True
 
     noise_px: int | None = fields.whole()
     canvas_px: int | None = fields.whole()
