@@ -153,6 +153,6 @@ def test_enumerated_turns_follow_the_copies_and_the_direction() -> None:
         assert drawn == [[t, t] for t in turns]
 
 
-def test_what_no_engine_renders_says_so() -> None:
-    with pytest.raises(UnsupportedRecipe, match="'tile-mean'"):
-        Normalize(kind="tile-mean").apply(IMAGE, {})
+def test_a_normalization_by_the_view_is_no_gain_and_offset() -> None:
+    with pytest.raises(UnsupportedRecipe, match="'tile-mean' depends on all pixels of a view"):
+        Normalize(kind="tile-mean").affine()
