@@ -21,6 +21,7 @@ from viewmill.augment.ops import (
     Flip,
     Grayscale,
     Jitter,
+    LabSplit,
     Normalize,
     Op,
     Posterize,
@@ -31,9 +32,9 @@ from viewmill.augment.ops import (
 from viewmill.augment.ops.jitter import STEPS
 
 STEP_FIELDS = {"brightness": "factor", "contrast": "factor", "saturation": "factor", "hue": "turns"}
-LATER = {"tiles", "rgb_to_lab"}
+LATER = {"tiles"}
 """Ops of the oracle whose pixels no engine makes yet."""
-WITHOUT_KERNEL = {"cutout", "sharpness", "posterize", "autocontrast", "equalize"}
+WITHOUT_KERNEL = {"cutout", "sharpness", "posterize", "autocontrast", "equalize", "rgb_to_lab"}
 """Ops that the torch engine renders and the cpu engine does not yet."""
 
 
@@ -146,6 +147,8 @@ def _op(op: dict[str, Any]) -> tuple[Op, dict[str, Any]]:
         return Sharpness(), {"apply": True, "factor": np.float32(op["factor"])}
     if kind in ("autocontrast", "equalize"):
         return {"autocontrast": Autocontrast, "equalize": Equalize}[kind](), {"apply": True}
+    if kind == "rgb_to_lab":
+        return LabSplit(keep=("L", "a", "b")), {}
     if kind == "normalize":
         return Normalize(kind="mean-std", mean=tuple(op["mean"]), std=tuple(op["std"])), {}
     return _jitter(op["steps"] if kind == "jitter" else [op])
