@@ -56,6 +56,13 @@ def test_the_logarithm_has_the_bits_of_the_draws_own() -> None:
     assert pixel_noise._log(torch.tensor(x)).tolist() == laws.log(x).tolist()
 
 
+def test_rows_are_the_same_however_many_are_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    together = pixel_noise.normal(torch.tensor(SEEDS), 40)
+    monkeypatch.setattr(pixel_noise, "_AT_ONCE", 99)  # two rows
+    assert torch.equal(pixel_noise.normal(torch.tensor(SEEDS), 40), together)
+    assert pixel_noise.normal(torch.empty(0, dtype=torch.int64), 40).shape == (0, 40)
+
+
 def test_compiled_and_eager_give_the_same_bits() -> None:
     compiled = torch.compile(pixel_noise.normal, fullgraph=True, backend="aot_eager")
     assert torch.equal(compiled(torch.tensor(SEEDS), 999), pixel_noise.normal(torch.tensor(SEEDS), 999))
