@@ -34,7 +34,7 @@ from viewmill.augment.ops.jitter import STEPS
 STEP_FIELDS = {"brightness": "factor", "contrast": "factor", "saturation": "factor", "hue": "turns"}
 LATER = {"tiles"}
 """Ops of the oracle whose pixels no engine makes yet."""
-WITHOUT_KERNEL = {"cutout", "sharpness", "posterize", "autocontrast", "equalize", "rgb_to_lab"}
+WITHOUT_KERNEL = {"cutout", "sharpness", "posterize", "autocontrast", "equalize", "lab_split"}
 """Ops that the torch engine renders and the cpu engine does not yet."""
 
 
