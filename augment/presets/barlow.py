@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from ..ops import Blur, Crop, Flip, Grayscale, Jitter, Solarize
+from ..ops import Flip, Solarize
 from ..recipe import Recipe, View
-from .preset import IMAGENET, Preset
+from .preset import GRAY, IMAGENET, JITTER, Preset, bicubic_crop, pillow_blur
 
 
 def _view(blur_p: float, solarize: Solarize) -> View:
     return View(group="global", size_px=224, ops=(
-        Crop(size_px=224, scale=(0.08, 1.0), filter="bicubic", antialias=True, cubic_a=-0.5),
-        Flip(p=0.5),
-        Jitter(p=0.8, brightness=0.4, contrast=0.4, saturation=0.2, hue_turns=0.1),
-        Grayscale(p=0.2),
-        Blur(p=blur_p, kind="pillow", sigma_px=(0.1, 2.0)),
-        solarize,
-        IMAGENET,
+        bicubic_crop(224), Flip(p=0.5), JITTER, GRAY, pillow_blur(blur_p), solarize, IMAGENET,
     ))
 
 

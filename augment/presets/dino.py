@@ -1,28 +1,37 @@
-"""DINO (Caron et al. 2021, arXiv:2104.14294): two global and eight local crops."""
+"""DINO (Caron et al. 2021, arXiv:2104.14294): two global crops, the second solarized at times, and local ones."""
 
 from __future__ import annotations
 
-from ..ops import Blur, Crop, Flip, Grayscale, Jitter, Op, Solarize
+from ..ops import Flip, Op, Solarize
 from ..recipe import Recipe, View
-from .preset import IMAGENET, Preset
+from .preset import GRAY, IMAGENET, JITTER, Preset, bicubic_crop, pillow_blur
 
 
-def _view(group: str, size_px: int, scale: tuple[float, float], blur_p: float, *more: Op, count: int = 1) -> View:
+def view(group: str, size_px: int, scale: tuple[float, float], blur: Op, *more: Op, count: int = 1, mask: tuple[Op, ...] = (),
+         ) -> View:
+    """One view of the DINO family; more: what follows the blur."""
     return View(group=group, count=count, size_px=size_px, ops=(
-        Crop(size_px=size_px, scale=scale, filter="bicubic", antialias=True, cubic_a=-0.5),
-        Flip(p=0.5),
-        Jitter(p=0.8, brightness=0.4, contrast=0.4, saturation=0.2, hue_turns=0.1),
-        Grayscale(p=0.2),
-        Blur(p=blur_p, kind="pillow", sigma_px=(0.1, 2.0)),
-        *more,
-        IMAGENET,
+        bicubic_crop(size_px, scale), Flip(p=0.5), JITTER, GRAY, blur, *more, IMAGENET, *mask,
     ))
 
 
-dino = Recipe(name="dino", views=(
-    _view("global", 224, (0.4, 1.0), 1.0),
-    _view("global", 224, (0.4, 1.0), 0.1, Solarize(p=0.2, threshold=128)),
-    _view("local", 96, (0.05, 0.4), 0.5, count=8),
-))
+def pair(scale: tuple[float, float], *mask: Op) -> tuple[View, View]:
+    """The two global crops."""
+    return (
+        view("global", 224, scale, pillow_blur(1.0), mask=mask),
+        view("global", 224, scale, pillow_blur(0.1), Solarize(p=0.2, threshold=128), mask=mask),
+    )
 
-PRESETS = (Preset(dino, "facebookresearch/dino @ 7c446df; arXiv 2104.14294"),)
+
+def local(count: int, scale: tuple[float, float]) -> View:
+    return view("local", 96, scale, pillow_blur(0.5), count=count)
+
+
+dino = Recipe(name="dino", views=(*pair((0.4, 1.0)), local(8, (0.05, 0.4))))
+dino_800ep = Recipe(name="dino_800ep", views=(*pair((0.25, 1.0)), local(10, (0.05, 0.25))))
+dino_r50 = Recipe(name="dino_r50", views=(*pair((0.14, 1.0)), local(8, (0.05, 0.14))))
+dino_2x224 = Recipe(name="dino_2x224", views=pair((0.14, 1.0)))
+
+_CODE = "facebookresearch/dino @ 7c446df; arXiv 2104.14294"
+
+PRESETS = tuple(Preset(recipe, _CODE) for recipe in (dino, dino_800ep, dino_r50, dino_2x224))

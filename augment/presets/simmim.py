@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from ..masks import GridCells
-from ..ops import Crop, Flip
+from ..ops import Flip
 from ..recipe import Recipe, View
-from .preset import IMAGENET, Preset
+from .preset import IMAGENET, Preset, bilinear_crop
 
 
 def _recipe(name: str, size_px: int, token_px: int, masked_cells: int) -> Recipe:
     tokens, cells = size_px // token_px, size_px // 32
     return Recipe(name=name, views=(View(group="global", size_px=size_px, ops=(
-        Crop(size_px=size_px, scale=(0.67, 1.0), filter="bilinear", antialias=True),
+        bilinear_crop(size_px, (0.67, 1.0)),
         Flip(p=0.5),
         IMAGENET,
         GridCells(grid=(tokens, tokens), cell_px=32, cells=(cells, cells), masked_cells=masked_cells, ratio=0.6),
     )),))
 
 
-simmim = _recipe("simmim", 224, 16, 30)
+simmim_vit = _recipe("simmim_vit", 224, 16, 30)
 simmim_swin = _recipe("simmim_swin", 192, 4, 22)
 
 _DECIDED = "flip 0.5, antialiased: torchvision on Pillow, where the sources are silent"
 
 PRESETS = (
-    Preset(simmim, "microsoft/SimMIM, ViT-B/16; arXiv 2111.09886", _DECIDED),
+    Preset(simmim_vit, "microsoft/SimMIM, ViT-B/16; arXiv 2111.09886", _DECIDED),
     Preset(simmim_swin, "microsoft/SimMIM, Swin; arXiv 2111.09886", _DECIDED),
 )
