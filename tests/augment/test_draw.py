@@ -21,7 +21,8 @@ INDEX = np.array([0, 1, 2, 3, 2**40, 12, 99])
 
 
 def draw(recipe: Recipe, seed: int = 3, epoch: int = 2, rows: slice | list[int] = slice(None)) -> Params:
-    return vm.draw(recipe, seed, epoch, INDEX[rows], SIZE_HW[rows], position=np.arange(7)[rows], length=7)
+    return vm.draw(recipe, seed, epoch, INDEX[rows], SIZE_HW[rows], position=np.arange(7)[rows], length=7,
+                   partner_size_hw=SIZE_HW[::-1][rows])
 
 
 def same(a: Params, b: Params) -> bool:
