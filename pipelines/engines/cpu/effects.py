@@ -72,6 +72,12 @@ def effect(planes: Any, height: int, width: int, step: Any, constants: Any, para
     elif code == codes.EQUALIZE:
         if params[0] != 0:
             tone.equalize(planes)
+    elif code == codes.PHOTOMETRIC:
+        pick = step[4]
+        for k in range(pick if params[0] != 0 else 0):
+            tone.photometric(planes, height, width, step[5 + int(params[1 + k])], float32(constants[0]),
+                             float32(params[1 + pick + k]), spare)
+            gray = False
     elif code == codes.LAB:
         lab.to_lab(planes, gamma, step[4], step[5], step[6])
         return False

@@ -12,6 +12,9 @@ from .cache import kernel
 from .resample import sin_pi
 
 ZERO = float32(0)
+GUARD = 1e-10
+"""On the spline system's diagonal: coincident points share their mean, see `augment/ops/spline.py`."""
+
 LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 
 
@@ -85,7 +88,7 @@ def subsample(pixels: Any, height: int, width: int, stride: int) -> None:
 
 @kernel
 def bilinear(plane: Any, height: int, width: int, y: float, x: float, clamped: bool) -> float:
-    """The level at (y, x); beyond the border the border's own where clamped, else 0."""
+    """The whole level at (y, x); beyond the border the border's own where clamped, else 0."""
     if clamped:
         y, x = min(max(y, 0.0), height - 1.0), min(max(x, 0.0), width - 1.0)
     y0, x0 = math.floor(y), math.floor(x)
@@ -97,7 +100,7 @@ def bilinear(plane: Any, height: int, width: int, y: float, x: float, clamped: b
             weight = (fy if dy == 1 else 1.0 - fy) * (fx if dx == 1 else 1.0 - fx)
             if weight != 0.0 and 0 <= row < height and 0 <= column < width:
                 total += weight * plane[row * width + column]
-    return total
+    return math.floor(total + 0.5)
 
 
 @kernel
@@ -132,31 +135,29 @@ def log(x: float) -> float:
 @kernel
 def spline_basis(square: float) -> float:
     """r^2 log r of the thin plate, from r^2."""
-    return 0.5 * square * log(square) if square > 1e-10 else 0.0
+    return 0.5 * square * log(square) if square > 1e-30 else 0.0
 
 
 @kernel
-def spline_weights(points: Any, shifts: Any, count: int) -> Any:
-    """(count + 3, 2) float64: of the basis at each moved point, then of 1, y, x; by elimination with pivots by rows."""
+def spline_weights(placed: Any, shifts: Any, count: int) -> Any:
+    """(count + 3, 2) float64: of the basis at each of the placed points, then of 1, y, x; by elimination with pivots. placed,
+    shifts (>= 2 * count,): y, x in turn."""
     size = count + 3
     a, b = np.zeros((size, size)), np.zeros((size, 2))
     for i in range(count):
-        yi, xi = points[2 * i] + shifts[2 * i], points[2 * i + 1] + shifts[2 * i + 1]
         for j in range(count):
-            dy = yi - (points[2 * j] + shifts[2 * j])
-            dx = xi - (points[2 * j + 1] + shifts[2 * j + 1])
+            dy, dx = placed[2 * i] - placed[2 * j], placed[2 * i + 1] - placed[2 * j + 1]
             a[i, j] = spline_basis(dy * dy + dx * dx)
-        a[i, count] = a[count, i] = 1.0
-        a[i, count + 1] = a[count + 1, i] = yi
-        a[i, count + 2] = a[count + 2, i] = xi
+        for k in range(3):
+            a[i, count + k] = a[count + k, i] = 1.0 if k == 0 else placed[2 * i + k - 1]
         b[i, 0], b[i, 1] = shifts[2 * i], shifts[2 * i + 1]
+    for i in range(size):
+        a[i, i] += GUARD if i < count else -GUARD
     for k in range(size):
         best = k
         for i in range(k + 1, size):
             if abs(a[i, k]) > abs(a[best, k]):
                 best = i
-        if abs(a[best, k]) < 1e-12:
-            continue  # points on top of each other: the rest still has a solution
         for j in range(size):
             a[k, j], a[best, j] = a[best, j], a[k, j]
         for j in range(2):
@@ -170,24 +171,35 @@ def spline_weights(points: Any, shifts: Any, count: int) -> Any:
                     b[i, j] -= factor * b[k, j]
     for k in range(size):
         for j in range(2):
-            b[k, j] = b[k, j] / a[k, k] if abs(a[k, k]) >= 1e-12 else 0.0
+            b[k, j] /= a[k, k]
     return b
 
 
 @kernel
 def warp(planes: Any, height: int, width: int, points: Any, shifts: Any, count: int, spare: Any) -> None:
-    """Each pixel comes from where the spline through the shifts says; points, shifts (>= 2 * count,): y, x in turn."""
-    weights = spline_weights(points, shifts, count)
+    """Each pixel comes from where the thin plate through the shifts says; points, shifts (>= 2 * count,): y, x in turn. Centred
+    and scaled as the specification's own, so that both see the same system."""
+    placed, middle, scale = np.empty(2 * count), np.zeros(2), 1.0
+    for i in range(2 * count):
+        placed[i] = points[i] + shifts[i]
+        middle[i % 2] += placed[i]
+    middle /= count
+    for i in range(2 * count):
+        placed[i] -= middle[i % 2]
+        scale = max(scale, abs(placed[i]))
+    placed /= scale
+    weights = spline_weights(placed, shifts, count)
     n = height * width
     for c in range(3):
         spare[c * n : (c + 1) * n] = planes[c]
     for y in range(height):
+        v = (y - middle[0]) / scale
         for x in range(width):
-            flow_y = weights[count, 0] + weights[count + 1, 0] * y + weights[count + 2, 0] * x
-            flow_x = weights[count, 1] + weights[count + 1, 1] * y + weights[count + 2, 1] * x
+            u = (x - middle[1]) / scale
+            flow_y = weights[count, 0] + weights[count + 1, 0] * v + weights[count + 2, 0] * u
+            flow_x = weights[count, 1] + weights[count + 1, 1] * v + weights[count + 2, 1] * u
             for i in range(count):
-                dy = y - (points[2 * i] + shifts[2 * i])
-                dx = x - (points[2 * i + 1] + shifts[2 * i + 1])
+                dy, dx = v - placed[2 * i], u - placed[2 * i + 1]
                 basis = spline_basis(dy * dy + dx * dx)
                 flow_y += weights[i, 0] * basis
                 flow_x += weights[i, 1] * basis

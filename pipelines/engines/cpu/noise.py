@@ -15,7 +15,7 @@ WORD = np.int64(0xFFFFFFFF)
 
 
 @kernel
-def word(seed: int, element: int) -> int:
+def word(seed: int, element: int) -> Any:
     """32 random bits of an element."""
     x = (seed + element * 0x9E3779B9) & WORD
     x = ((x ^ (x >> 16)) * 0x7FEB352D) & WORD

@@ -27,6 +27,7 @@ from ....augment.ops import (
     Pair,
     Palette,
     Permute,
+    Photometric,
     Posterize,
     RandomCrop,
     Resize,
@@ -40,6 +41,7 @@ from ....augment.ops import (
     ValueJitter,
     Warp,
 )
+from ....augment.ops.photometric import TONES
 from ....augment.recipe import Instance
 from . import codes
 from .blur import BORDERS
@@ -289,6 +291,12 @@ class Builder:
             case Autocontrast() | Equalize():
                 self._step(codes.AUTOCONTRAST if isinstance(op, Autocontrast) else codes.EQUALIZE, number)
                 self._take(view, op, "apply")
+            case Photometric():
+                assert op.choices is not None and op.pick is not None and op.strength is not None
+                tones = tuple(TONES.index(choice) for choice in op.choices)
+                self._step(codes.PHOTOMETRIC, number, (op.pick, *tones), (op.strength,))
+                for name in ("apply", "choice", "level"):
+                    self._take(view, op, name, 1 if name == "apply" else op.pick)
             case Noise():
                 self._step(codes.NOISE, number)
                 for name in ("apply", "std", "seed"):

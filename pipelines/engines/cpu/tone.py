@@ -9,6 +9,7 @@ import numpy as np
 from numba import float32
 
 from .cache import kernel
+from .colour import solarize
 from .noise import normal, uniform
 
 ZERO, TOP, HALF = float32(0), float32(255), float32(0.5)
@@ -87,6 +88,19 @@ def sharpness(planes: Any, height: int, width: int, factor: float, spare: Any) -
                 line[at] = smooth + factor * (spare[at] - smooth)
         for i in range(n):
             line[i] = held(line[i])
+
+
+@kernel
+def photometric(planes: Any, height: int, width: int, which: int, strength: float, level: float, spare: Any) -> None:
+    """which: a number in the op's TONES; level in [0, 1) times strength is how far from no change, see `Photometric`."""
+    if which == 0:
+        posterize(planes, 8 - int(level * (float32(4) * strength) + HALF))
+    elif which == 1:
+        sharpness(planes, height, width, float32(1) + (float32(2) * level - float32(1)) * (float32(0.9) * strength), spare)
+    elif which == 2:
+        solarize(planes, float32(256) - level * (float32(256) * strength))
+    else:
+        autocontrast(planes)
 
 
 @kernel
