@@ -20,14 +20,12 @@ def pixel_grid(images: Tensor) -> tuple[Tensor, Tensor]:
 def bilinear(images: Tensor, y: Tensor, x: Tensor, outside: str) -> Tensor:
     """images (N, C, H, W), levels, at rows y and columns x (N, h, w), float64 pixels -> (N, C, h, w) whole levels.
 
-    outside: "zero": each tap that lies outside is 0; "edge": places are held inside the image. Places are float64 because a
+    outside: "zero": each tap that lies outside is 0; "edge": it is the nearest pixel inside. Places are float64 because a
     quarter turn must hit its pixels; the blend is in the images' own type.
     """
     import torch
 
     height, width = images.shape[-2:]
-    if outside == "edge":
-        y, x = y.clamp(0, height - 1), x.clamp(0, width - 1)
     top, left = torch.floor(y), torch.floor(x)
     down, right = (y - top).to(images.dtype).unsqueeze(1), (x - left).to(images.dtype).unsqueeze(1)
     pixels = images.flatten(2)
