@@ -92,9 +92,8 @@ class Photometric(Op):
         n = len(images)
         apply, choice, level = (torch.as_tensor(params[name], device=images.device) for name in ("apply", "choice", "level"))
         for chosen, u in zip(choice.reshape(n, -1).unbind(1), level.reshape(n, -1).unbind(1), strict=True):
-            before = images
             for number, tone in enumerate(self.choices):
-                images = where(apply & (chosen == number), self._toned(tone, before, column(u, before)), images)
+                images = where(apply & (chosen == number), self._toned(tone, images, column(u, images)), images)
         return images
 
     def _toned(self, tone: str, images: Tensor, level: Tensor) -> Tensor:

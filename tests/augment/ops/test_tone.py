@@ -194,6 +194,9 @@ def test_photometric_picks_every_order_with_the_same_chance() -> None:
     level = params["level"]
     assert level.shape == (n, 2) and level.dtype == np.float32 and level.min() >= 0 and level.max() <= 1
     assert abs(level.mean() - 0.5) < 4 / (12 * 2 * n) ** 0.5 and abs(np.corrcoef(level.T)[0, 1]) < 4 / n**0.5
+    for number in range(4):  # the level knows nothing of what was picked
+        of_one = level[:, 0][params["choice"][:, 0] == number]
+        assert abs(of_one.mean() - 0.5) < 4 / (12 * len(of_one)) ** 0.5
     one = drawn(Photometric(p=0.5, choices=ALL, pick=1, strength=1.0), 9)
     assert one["choice"].shape == one["level"].shape == (9,)
 
