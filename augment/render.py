@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from .draw import Params
 from .op import Op
 from .ops import LabSplit, Normalize
+from .ops.batched import one_by_one, where
 from .recipe import Instance, Recipe, UnsupportedRecipe
 
 Model = Callable[[Any, Mapping[str, Any]], Any]
@@ -22,10 +24,11 @@ def render(images: Sequence[Any] | Tensor, recipe: Recipe, params: Params, devic
            partners: Sequence[Any] | Tensor | None = None, models: Mapping[str, Model] | None = None) -> dict[str, Tensor]:
     """Each group's views, (V, N, C, H, W) float32. No chance in here: all of it is in params.
 
-    images: N of (H, W, 3) uint8 arrays or tensors of any sizes, or one (N, 3, H, W) or (N, H, W, 3) uint8 tensor.
-    device: where to work; default: where the images are. partners: the second images, where the recipe takes them; models:
-    by the type of each op that needs one, see `Op.needs`. Raises ValueError on other images, UnsupportedRecipe for a missing
-    partner or model.
+    images: N of (H, W, 3) or (3, H, W) arrays or tensors of any sizes, or one (N, 3, H, W) or (N, H, W, 3) tensor; uint8, or
+    floats in [0, 1], to which gradients flow: roundings pass them straight through. params: as drawn, or `as_tensors` of them,
+    as torch.compile(fullgraph=True) wants beside one tensor of images. device: where to work; default: where the images are.
+    partners: the second images, where the recipe takes them; models: by the type of each op that needs one, see `Op.needs`.
+    Raises ValueError on other images, UnsupportedRecipe for a missing partner or model.
     """
     levels = _levels_of(images, device)
     others = None if partners is None else _levels_of(partners, device)
@@ -45,16 +48,55 @@ def render_view(levels: Any, instance: Instance, params: Mapping[str, Any], *, p
 def apply_ops(images: Any, ops: Sequence[Op], params: Mapping[str, Any], models: Mapping[str, Model] | None = None) -> Tensor:
     """Levels of N images through the ops, in their order; onto the unit scale at the end where none normalizes."""
     normalized = False
+    ours = False  # whether images is a buffer that nobody else holds, which may be overwritten
     for op in ops:
+        before, given = images, params[op.name]
         if op.needs:
             if op.type not in (models or {}):
                 raise UnsupportedRecipe(f"{op.type} needs {op.needs}: give render models={{{op.type!r}: ...}}")
-            images = models[op.type](images, params[op.name])  # type: ignore[index]
+            images = models[op.type](images, given)  # type: ignore[index]
+        elif ours and hasattr(op, "apply_") and one_by_one(images, *given.values()):
+            images = op.apply_(images, given)
+        elif ours and isinstance(op, Normalize) and op.pixelwise and one_by_one(images):
+            gain, offset = (images.new_tensor(v).reshape(-1, 1, 1) for v in op.affine(images.shape[1]))
+            torch.addcmul(offset, images, gain, out=images)
         else:
-            images = op.apply(images, params[op.name])
+            images = op.apply(images, given)
+            ours = isinstance(images, Tensor) and (ours or _apart(images, before)) and images.is_contiguous()
         normalized |= isinstance(op, Normalize | LabSplit)  # Lab values are no levels
     stacked: Tensor = images if isinstance(images, Tensor) else torch.stack(images)
     return stacked if normalized else stacked / 255
+
+
+def _apart(images: Tensor, before: Any) -> bool:
+    """Whether an eager op's result lies in memory of its own."""
+    if torch.compiler.is_compiling():
+        return False
+    return all(images.untyped_storage().data_ptr() != each.untyped_storage().data_ptr()
+               for each in (before if isinstance(before, list) else [before]))
+
+
+def as_tensors(params: Mapping[str, Any], device: torch.device | str | None = None) -> dict[str, Any]:
+    """The parameters as tensors of the same types, in dicts nested as before: what a compiled graph takes as an input.
+
+    device: where the images are; default: the CPU. They are copies: a gradient step on them leaves the drawn ones alone.
+    """
+    return {key: as_tensors(value, device) if isinstance(value, Mapping) else torch.tensor(value, device=device)
+            for key, value in params.items()}
+
+
+@cache
+def compiled_ops(ops: tuple[Op, ...]) -> Callable[[Tensor, Mapping[str, Any]], Tensor]:
+    """`apply_ops` for these ops as one graph: images (N, C, H, W) levels and parameters by op name, as tensors, in; the view out.
+
+    Compiled at the first call, and again where the shape changes; one callable per ops. Not for ops that need a model.
+    """
+    def run(images: Tensor, params: Mapping[str, Any]) -> Tensor:
+        return apply_ops(images, ops, params)
+
+    run.__code__ = run.__code__.replace()  # graphs are counted by code object, and limited: each callable has its own
+    compiled: Callable[[Tensor, Mapping[str, Any]], Tensor] = torch.compile(run, fullgraph=True)
+    return compiled
 
 
 def _sources(levels: Any, instance: Instance, params: Mapping[str, Any], partners: Any) -> Any:
@@ -66,7 +108,10 @@ def _sources(levels: Any, instance: Instance, params: Mapping[str, Any], partner
         raise UnsupportedRecipe(f"view {instance.name} takes pixels of a second image: give render partners=...")
     if instance.view.image == "partner":
         return partners
-    other = torch.as_tensor(params[occluding[0].name]["partner"]).tolist()
+    taken = params[occluding[0].name]["partner"]
+    if isinstance(levels, Tensor) and isinstance(partners, Tensor) and levels.shape == partners.shape:
+        return where(taken, partners, levels)
+    other = torch.as_tensor(taken).tolist()
     return [partners[i] if other[i] else levels[i] for i in range(len(levels))]
 
 
@@ -77,11 +122,14 @@ def _levels_of(images: Sequence[Any] | Tensor, device: torch.device | str | None
 
 
 def _levels(image: Any, device: torch.device | str | None) -> Tensor:
-    """(..., 3, H, W) float32 of uint8 images, channels first or last."""
+    """(..., 3, H, W) float32 of images, channels first or last."""
     if isinstance(image, np.ndarray) and not image.flags.writeable:
         image = image.copy()  # torch has no read-only tensors, and says so at length
     tensor = torch.as_tensor(image, device=device)
-    if tensor.dtype != torch.uint8 or tensor.ndim not in (3, 4) or 3 not in (tensor.shape[-3], tensor.shape[-1]):
-        raise ValueError(f"an image is uint8 (H, W, 3) or (3, H, W), got {tensor.dtype} {tuple(tensor.shape)}")
+    unit = tensor.dtype.is_floating_point
+    if not (unit or tensor.dtype == torch.uint8) or tensor.ndim not in (3, 4) or 3 not in (tensor.shape[-3], tensor.shape[-1]):
+        raise ValueError("an image is (H, W, 3) or (3, H, W) of uint8, or of floats in [0, 1], "
+                         f"got {tensor.dtype} {tuple(tensor.shape)}")
     channels_first = tensor if tensor.shape[-1] != 3 else tensor.movedim(-1, -3)
-    return channels_first.to(torch.float32)
+    levels = channels_first.to(torch.float32)
+    return levels * 255 if unit else levels

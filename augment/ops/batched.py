@@ -47,7 +47,35 @@ def where(apply: Any, changed: Tensor, images: Tensor) -> Tensor:
     return torch.where(column(apply, images), changed, images)
 
 
+def one_by_one(images: Tensor, *values: Any) -> bool:
+    """Whether a batch is best worked on image by image, in place: on the CPU, where one image fits the cache, outside a traced
+    graph, and where neither the images nor a parameter in values wants a gradient."""
+    import torch
+
+    if torch.compiler.is_compiling() or images.device.type != "cpu":
+        return False
+    return not (torch.is_grad_enabled() and any(isinstance(v, torch.Tensor) and v.requires_grad for v in (images, *values)))
+
+
+def acting(apply: Any) -> list[int]:
+    """The numbers of the rows where apply (N,) is True."""
+    import torch
+
+    return [row for row, on in enumerate(torch.as_tensor(apply).tolist()) if on]
+
+
+def passed_through(rounded: Tensor, exact: Tensor) -> Tensor:
+    """The rounded numbers; a gradient passes as if they were exact."""
+    return exact + (rounded - exact).detach() if exact.requires_grad else rounded
+
+
 def luma(images: Tensor, weights: tuple[float, ...] = LUMA) -> Tensor:
     """(N, 3, H, W) -> (N, 1, H, W)."""
     r, g, b = images.unbind(1)
     return (r * weights[0] + g * weights[1] + b * weights[2]).unsqueeze(1)
+
+
+def weighted_sum(image: Tensor, weights: tuple[float, ...] = LUMA) -> Tensor:
+    """`luma` of one image: (3, H, W) -> (H, W), with one buffer."""
+    r, g, b = image.unbind(0)
+    return (r * weights[0]).add_(g, alpha=weights[1]).add_(b, alpha=weights[2])

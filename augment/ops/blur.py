@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import fields, laws
 from ..op import Op
-from .batched import coin, where
+from .batched import acting, coin, one_by_one, where
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,65 +58,162 @@ class Blur(Op):
     def caption(self, params: OpParams, row: int) -> str:
         return f"blur {params['sigma_px'][row]:.2f} px" if params["apply"][row] else ""
 
-    def apply(self, images: Images, params: OpParams) -> Images:
-        assert not isinstance(images, list)
+    @property
+    def _passes(self) -> int:
+        return 3 if self.kind == "pillow" else 1
+
+    def _weights(self, sigma_px: Tensor, largest: float) -> Tensor:
+        """(N, taps) float64 of one pass; largest: no sigma is above it."""
         if self.kind == "pillow":
-            weights, border, passes = box_weights(params["sigma_px"]), "replicate", 3
-            axes = (3,) * passes + (2,) * passes
-        else:
-            assert self.taps is not None and self.border is not None
-            weights, border, axes = gaussian_weights(params["sigma_px"], self.taps), self.border, (2, 3)
+            return box_weights(sigma_px, box_reach(largest))
+        assert self.taps is not None
+        return _gaussian(sigma_px, self.taps)
+
+    def apply(self, images: Images, params: OpParams) -> Images:
+        """On a GPU and in a traced graph no sigma may be above the field's range, which fixes the number of taps."""
+        import torch
+
+        assert not isinstance(images, list) and self.sigma_px is not None
+        if one_by_one(images, *params.values()):
+            return self.apply_(images.clone(), params)
+        weights = self._weights(torch.as_tensor(params["sigma_px"], device=images.device), self.sigma_px[1])
         blurred = images
-        for axis in axes:
-            blurred = fir(blurred, weights, axis, border)
+        for axis in (3, 2):
+            for _ in range(self._passes):
+                blurred = fir(blurred, weights.to(images.dtype), axis, str(self.border))
         return where(params["apply"], blurred, images)
 
+    def apply_(self, images: Tensor, params: OpParams) -> Tensor:
+        """In place; only the images that are blurred, a few at a time."""
+        import torch
 
-def box_weights(sigma_px: np.ndarray) -> np.ndarray:
-    """(N,) -> (N, taps) float64: a box with fractional ends whose variance is sigma^2 / 3; three of them make the blur."""
-    variance = np.square(sigma_px, dtype=np.float32).astype(np.float64) / 3
-    whole = np.floor((np.sqrt(12.0 * variance + 1) - 1) / 2)
+        sigma_px = torch.as_tensor(params["sigma_px"])
+        rows = acting(params["apply"])
+        if rows:
+            weights = self._weights(sigma_px[rows], float(sigma_px[rows].max()))
+            for some in range(0, len(rows), AT_ONCE):
+                taken = rows[some:some + AT_ONCE]
+                with torch.autocast("cpu", enabled=False):
+                    images[taken] = banded(images[taken], weights[some:some + AT_ONCE], self._passes, str(self.border))
+        return images
+
+
+AT_ONCE = 8
+"""Images whose planes still share a cache."""
+
+
+def box_reach(sigma_px: float) -> int:
+    """How far a box of `box_weights` reaches for this sigma or a smaller one."""
+    return int((12 * float(np.float32(sigma_px)) ** 2 / 3 + 1) ** 0.5 - 1) // 2 + 1
+
+
+def box_weights(sigma_px: Tensor, reach: int) -> Tensor:
+    """(N,) -> (N, 2 reach + 1) float64: a box with fractional ends whose variance is sigma^2 / 3; three of them make the
+    blur."""
+    import torch
+
+    variance = (sigma_px * sigma_px).to(torch.float64)[:, None] / 3
+    whole = ((torch.sqrt(12.0 * variance + 1) - 1) / 2).floor()
     part = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance) / (6 * (variance - (whole + 1) ** 2))
     full = 1 / (2 * (whole + part) + 1)
-    reach = int(whole.max(initial=0)) + 1
-    k = np.abs(np.arange(-reach, reach + 1))[None]
-    return np.where(k <= whole[:, None], full[:, None], np.where(k == whole[:, None] + 1, (full * part)[:, None], 0.0))
+    k = torch.arange(-reach, reach + 1, device=sigma_px.device).abs()
+    return torch.where(k <= whole, full, torch.where(k == whole + 1, full * part, 0.0))
 
 
 def gaussian_weights(sigma_px: np.ndarray, taps: int) -> np.ndarray:
-    """(N,) -> (N, taps) float64 with sum 1."""
+    """(N,) -> (N, taps) float64 with sum 1, equal to the last bit on every machine: what the kernels are given."""
     k = np.arange(taps) - taps // 2
     weights = laws.exp(np.maximum(-(k**2) / (2 * np.square(sigma_px, dtype=np.float64)[:, None]), -600.0))
     return weights / weights.sum(1, keepdims=True)
 
 
-def fir(images: Tensor, weights: np.ndarray, axis: int, border: str) -> Tensor:
-    """Filter each image (N, C, H, W) along an axis with its own weights (N, taps)."""
+def _gaussian(sigma_px: Tensor, taps: int) -> Tensor:
+    """The same in torch."""
     import torch
 
-    taps = weights.shape[1]
-    at = border_index(images.shape[axis], taps // 2, border)
-    w = torch.as_tensor(weights, dtype=images.dtype, device=images.device)
-    index = torch.as_tensor(np.maximum(at, 0), device=images.device)
-    padded = images.index_select(axis, index)
-    if border == "zero":
-        inside = torch.as_tensor(at >= 0, device=images.device)
-        padded = padded * inside.reshape([-1 if a == axis else 1 for a in range(4)])
+    k = torch.arange(taps, dtype=torch.float64, device=sigma_px.device) - taps // 2
+    weights = torch.exp((-(k**2) / (2 * sigma_px.to(torch.float64)[:, None] ** 2)).clamp(min=-600.0))
+    return weights / weights.sum(1, keepdim=True)
+
+
+def fir(images: Tensor, weights: Tensor, axis: int, border: str) -> Tensor:
+    """Filter each image (N, C, H, W) along an axis with its own symmetric weights (N, taps)."""
+    import torch
+
+    reach = weights.shape[1] // 2
     size = images.shape[axis]
-    out = torch.zeros_like(images)
-    for k in range(taps):
-        out = out + w[:, k].reshape(-1, 1, 1, 1) * padded.narrow(axis, k, size)
+    at = border_index(size, reach, border).to(images.device)
+    padded = images.index_select(axis, at.clamp(min=0))
+    if border == "zero":
+        padded = torch.where((at >= 0).reshape([-1 if a == axis else 1 for a in range(4)]), padded, 0.0)
+    w = weights.reshape(-1, 2 * reach + 1, 1, 1, 1)
+    out = w[:, reach] * images
+    for k in range(1, reach + 1):
+        out = out + w[:, reach + k] * (padded.narrow(axis, reach - k, size) + padded.narrow(axis, reach + k, size))
     return out
 
 
-def border_index(size: int, reach: int, border: str) -> np.ndarray:
+def banded(images: Tensor, weights: Tensor, passes: int, border: str) -> Tensor:
+    """`fir` that many times along both axes, as products with narrow bands of matrices: the passes' product is taken once,
+    on an axis just long enough for a block at either border and one between."""
+    import torch
+
+    wide = passes * (weights.shape[1] // 2)
+    block = max(BLOCK, wide)
+    matrices: dict[int, Tensor] = {}
+    for axis in (2, 3):
+        size = images.shape[axis]
+        short = min(size, 3 * block)
+        if short not in matrices:
+            once = border_matrix(weights, short, border)
+            matrices[short] = _power(once, passes)
+        matrix = matrices[short].to(images.dtype)
+        out = torch.empty_like(images, memory_format=torch.contiguous_format)
+        for start in range(0, size, block):
+            stop = min(start + block, size)
+            low, high = max(start - wide, 0), min(stop + wide, size)
+            # Where the same rows stand in the short matrix: at its start, its end, or between, where all are alike.
+            by = 0 if start == 0 else short - size if high == size else block - start
+            band = matrix[:, None, start + by:stop + by, low + by:high + by]
+            if axis == 2:
+                out[:, :, start:stop] = band @ images[:, :, low:high]
+            else:
+                rows = images.reshape(len(images), -1, size)[:, :, low:high] @ band[:, 0].mT
+                out.flatten(1, 2)[:, :, start:stop] = rows
+        images = out
+    return images
+
+
+BLOCK = 32
+
+
+def border_matrix(weights: Tensor, size: int, border: str) -> Tensor:
+    """(N, taps) -> (N, size, size) float64: one pass of `fir` over an axis of that size."""
+    import torch
+
+    taps = weights.shape[1]
+    at = border_index(size, taps // 2, border).unfold(0, taps, 1).expand(len(weights), -1, -1)
+    values = torch.where(at >= 0, weights[:, None], 0.0)
+    return weights.new_zeros(len(weights), size, size).scatter_add_(2, at.clamp(min=0), values)
+
+
+def _power(matrices: Tensor, exponent: int) -> Tensor:
+    product = matrices
+    for _ in range(exponent - 1):
+        product = product @ matrices
+    return product
+
+
+def border_index(size: int, reach: int, border: str) -> Tensor:
     """(size + 2 reach,) int64: which pixel stands at each place from -reach on; -1: none, a zero."""
-    at = np.arange(-reach, size + reach)
+    import torch
+
+    at = torch.arange(-reach, size + reach)
     if border == "replicate":
-        return np.clip(at, 0, size - 1)
+        return at.clamp(0, size - 1)
     if border == "zero":
-        return np.where((at >= 0) & (at < size), at, -1)
+        return torch.where((at >= 0) & (at < size), at, -1)
     if size == 1:
-        return np.zeros_like(at)
+        return torch.zeros_like(at)
     period = 2 * (size - 1)
-    return np.abs((at + (size - 1)) % period - (size - 1))
+    return ((at + (size - 1)) % period - (size - 1)).abs()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from .. import fields
 from ..op import Op
-from .resample import cut
+from .resample import cut, windows
 
 if TYPE_CHECKING:
     from ..chance import Chance
@@ -43,11 +44,16 @@ class CenterCrop(Op):
         if self.size_px is not None:
             window = np.broadcast_to(fields.pair_of(self.size_px), size_hw.shape).astype(np.int64)
         else:
-            assert self.fraction is not None
-            side = size_hw.min(1, keepdims=True) if self.of == "short-side" else size_hw
-            window = np.broadcast_to(np.maximum(np.rint(self.fraction * side), 1), size_hw.shape).astype(np.int64)
+            window = np.array([self._window(each) for each in size_hw.tolist()], np.int64).reshape(-1, 2)
         corner = np.rint((size_hw - window) / 2).astype(np.int64)
         return {"box": np.concatenate([corner, window], 1).astype(np.int32)}, window
+
+    def _window(self, size_hw: Sequence[int]) -> tuple[int, int]:
+        if self.size_px is not None:
+            return fields.pair_of(self.size_px)
+        assert self.fraction is not None
+        height, width = (min(size_hw), min(size_hw)) if self.of == "short-side" else size_hw
+        return max(round(self.fraction * height), 1), max(round(self.fraction * width), 1)
 
     def caption(self, params: OpParams, row: int) -> str:
         top, left, height, width = params["box"][row].tolist()
@@ -56,5 +62,7 @@ class CenterCrop(Op):
     def apply(self, images: Images, params: OpParams) -> Images:
         import torch
 
-        out = [cut(image, *box) for image, box in zip(images, params["box"].tolist(), strict=True)]
+        if not isinstance(images, list):
+            return windows(images, params["box"], self._window(images.shape[-2:]))
+        out = [cut(image, *box) for image, box in zip(images, torch.as_tensor(params["box"]).tolist(), strict=True)]
         return torch.stack(out) if out and all(o.shape == out[0].shape for o in out) else out

@@ -11,6 +11,8 @@ from .. import fields
 from ..op import Op
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..chance import Chance
     from ..op import Images, OpParams
 
@@ -30,3 +32,8 @@ class Clip(Op):
     def apply(self, images: Images, params: OpParams) -> Images:
         assert self.lo is not None and self.hi is not None and not isinstance(images, list)
         return images.clamp(255 * self.lo, 255 * self.hi)
+
+    def apply_(self, images: Tensor, params: OpParams) -> Tensor:
+        """In place."""
+        assert self.lo is not None and self.hi is not None
+        return images.clamp_(255 * self.lo, 255 * self.hi)

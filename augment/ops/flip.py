@@ -9,9 +9,11 @@ import numpy as np
 
 from .. import fields
 from ..op import Op
-from .batched import coin, where
+from .batched import acting, coin, one_by_one, where
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..chance import Chance
     from ..op import Images, OpParams
 
@@ -31,6 +33,17 @@ class Flip(Op):
         return {"apply": coin(chance, self.p, self.scope)}, size_hw
 
     def apply(self, images: Images, params: OpParams) -> Images:
+        import torch
+
         if isinstance(images, list):
-            return [x.flip(-1) if on else x for x, on in zip(images, params["apply"].tolist(), strict=True)]
+            coins = torch.as_tensor(params["apply"]).tolist()
+            return [x.flip(-1) if on else x for x, on in zip(images, coins, strict=True)]
+        if one_by_one(images):
+            return self.apply_(images.clone(), params)
         return where(params["apply"], images.flip(-1), images)
+
+    def apply_(self, images: Tensor, params: OpParams) -> Tensor:
+        """In place, image by image."""
+        for row in acting(params["apply"]):
+            images[row] = images[row].flip(-1)
+        return images

@@ -9,9 +9,11 @@ import numpy as np
 
 from .. import fields
 from ..op import Op
-from .batched import LUMA, coin, luma, where
+from .batched import LUMA, acting, coin, luma, one_by_one, weighted_sum, where
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..chance import Chance
     from ..op import Images, OpParams
 
@@ -33,4 +35,13 @@ class Grayscale(Op):
 
     def apply(self, images: Images, params: OpParams) -> Images:
         assert self.weights is not None and not isinstance(images, list)
+        if one_by_one(images):
+            return self.apply_(images.clone(), params)
         return where(params["apply"], luma(images, self.weights).expand_as(images), images)
+
+    def apply_(self, images: Tensor, params: OpParams) -> Tensor:
+        """In place, image by image."""
+        assert self.weights is not None
+        for row in acting(params["apply"]):
+            images[row] = weighted_sum(images[row], self.weights)
+        return images

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import fields, laws
 from ..op import Op
-from .batched import coin, column, luma, where
+from .batched import acting, coin, column, luma, one_by_one, passed_through, weighted_sum, where
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,6 +86,8 @@ class Jitter(Op):
         import torch
 
         assert not isinstance(images, list)
+        if one_by_one(images, *params.values()):
+            return self.apply_(images.clone(), params)
         order = torch.as_tensor(params["order"], device=images.device)
         apply = torch.as_tensor(params["apply"], device=images.device)
         brightness, contrast, saturation, hue_turns = (
@@ -106,14 +108,53 @@ class Jitter(Op):
                     images = where(apply & (order[:, slot] == number), after, images)
         return images.clamp(0, 255)
 
+    def apply_(self, images: Tensor, params: OpParams) -> Tensor:
+        """In place, image by image, each through its own steps while it lies in the cache."""
+        import torch
+
+        names = ("brightness", "contrast", "saturation", "hue_turns")
+        values = [torch.as_tensor(params[name]).to(images.dtype) for name in names]
+        values[3] = (255 * values[3]).trunc()
+        factors = torch.stack(values, 1).tolist()
+        orders = torch.as_tensor(params["order"]).tolist()
+        steps = (self._brightness_, self._contrast_, self._saturation_, turn_hue_)
+        for row in acting(params["apply"]):
+            for number in orders[row]:
+                if self.strengths()[number] > 0:
+                    steps[number](images[row], factors[row][number])
+        return images if self.clamp == "each-step" else images.clamp_(0, 255)
+
+    def _brightness_(self, image: Tensor, factor: float) -> None:
+        if self.brightness_law == "additive":
+            self._held_(image.add_(255 * factor), True)
+        else:
+            self._held_(image.mul_(factor), factor > 1)
+
+    def _contrast_(self, image: Tensor, factor: float) -> None:
+        pivot = self.pivot(image[None])[0]
+        self._held_(image.mul_(factor).add_(pivot * (1 - factor)), factor > 1)
+
+    def _saturation_(self, image: Tensor, factor: float) -> None:
+        if self.saturation_law == "gray-blend":
+            blend_(weighted_sum(image), image, factor)
+        else:
+            image.copy_(scale_saturation(image[None], image.new_tensor(factor))[0])
+        self._held_(image, factor > 1)
+
+    def _held_(self, image: Tensor, leaves: bool) -> None:
+        """A blend with a factor in [0, 1] stays within the levels by itself."""
+        if leaves and self.clamp == "each-step":
+            image.clamp_(0, 255)
+
     def pivot(self, images: Tensor) -> Tensor:
         """What contrast blends with: one rounded mean luma per image, or each channel's mean. (N, 1 or 3, 1, 1)."""
         import torch
 
         if self.contrast_pivot == "channel-mean":
             return images.mean((2, 3), keepdim=True)
-        mean = luma(images).to(torch.float64).mean((1, 2, 3), keepdim=True)
-        return torch.floor(mean + 0.5).to(images.dtype)
+        # Row by row in the images' type, then in float64: exact enough that only a tie of the mean could fall elsewhere.
+        mean = luma(images.mean(3, keepdim=True).to(torch.float64).mean(2, keepdim=True))
+        return passed_through(torch.floor(mean + 0.5), mean).to(images.dtype)
 
 
 def blend(degenerate: Tensor, images: Tensor, factor: Tensor) -> Tensor:
@@ -121,9 +162,39 @@ def blend(degenerate: Tensor, images: Tensor, factor: Tensor) -> Tensor:
     return degenerate + factor * (images - degenerate)
 
 
+def blend_(degenerate: Tensor, image: Tensor, factor: float) -> None:
+    """The same in place, for one image (3, H, W)."""
+    import torch
+
+    torch.lerp(degenerate, image, factor, out=image)
+
+
 def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
     """Turn the hue as Pillow's 8-bit circle does on average: 256 steps of 1/255, the angle cut towards zero."""
-    return from_hue(images, ((sixths(images) * (255 / 6)) % 255 + (255 * turns).trunc() - 0.5) % 256 * (6 / 255))
+    steps = passed_through((255 * turns).trunc(), 255 * turns)
+    return from_hue(images, ((sixths(images) * (255 / 6)) % 255 + steps - 0.5) % 256 * (6 / 255))
+
+
+def turn_hue_(image: Tensor, steps: float) -> None:
+    """The same in place, for one image (3, H, W) and a whole number of steps: fewer sweeps, and remainders by floor, which
+    runs in vectors."""
+    import torch
+
+    r, g, b = image.unbind(0)
+    top, low = torch.maximum(r, g), torch.minimum(r, g)
+    torch.maximum(top, b, out=top)
+    span = top - torch.minimum(low, b, out=low)
+    other = torch.where(top == g, torch.add(b - r, span, alpha=2), torch.add(r - g, span, alpha=4))
+    hue = torch.where(top == r, g - b, other).div_(span.clamp(min=1e-30))  # sixths of a turn, -1 to 5; 0 where gray
+    hue.mul_(255 / 6)
+    hue.sub_(torch.div(hue, 255).floor_(), alpha=255).add_(steps - 0.5)
+    hue.sub_(torch.div(hue, 256).floor_(), alpha=256)
+    hue.sub_(torch.div(hue, 255).floor_(), alpha=255).mul_(6 / 255)
+    # One channel is the top less span * clamp(2 - |hue - 3|, 0, 1), two less span * clamp(|hue - 2 or 4| - 1, 0, 1).
+    torch.addcmul(torch.sub(top, span, alpha=2), span, torch.sub(hue, 3).abs_().clamp_(1, 2), out=r)
+    top.add_(span)
+    torch.addcmul(top, span, torch.sub(hue, 2).abs_().clamp_(1, 2), value=-1, out=g)
+    torch.addcmul(top, span, hue.sub_(4).abs_().clamp_(1, 2), value=-1, out=b)
 
 
 def sixths(images: Tensor) -> Tensor:

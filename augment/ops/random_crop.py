@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import fields, laws
 from ..op import Op
-from .resample import cut
+from .resample import cut, windows
 
 if TYPE_CHECKING:
     from ..chance import Chance
@@ -51,4 +51,8 @@ class RandomCrop(Op):
     def apply(self, images: Images, params: OpParams) -> Images:
         import torch
 
-        return torch.stack([cut(image, *box) for image, box in zip(images, params["box"].tolist(), strict=True)])
+        assert self.size_px is not None
+        if not isinstance(images, list):
+            return windows(images, params["box"], fields.pair_of(self.size_px))
+        boxes = torch.as_tensor(params["box"]).tolist()
+        return torch.stack([cut(image, *box) for image, box in zip(images, boxes, strict=True)])

@@ -3,14 +3,17 @@
 Antialiased: Pillow's. The filter is stretched by the shrink factor and cut at the box; each of the two passes works in
 22-bit fixed point and is rounded half up and clipped to 0..255, so the result equals Pillow 13 byte for byte.
 Not antialiased: two or four taps at half-pixel centres, indices held inside the box, rounded once after both passes.
+Where gradients flow, a rounding passes them through unchanged.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from .batched import one_by_one, passed_through
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,44 +24,70 @@ FIXED_BITS = 22
 HALF_WIDTH = {"bilinear": 1.0, "bicubic": 2.0, "lanczos": 3.0}
 
 
-def kernel(filter: str, t: np.ndarray, cubic_a: float = -0.5) -> np.ndarray:
+def kernel(filter: str, t: Tensor, cubic_a: float = -0.5) -> Tensor:
     """The filter's weight at distance t (in output pixels)."""
-    t = np.abs(t)
+    import torch
+
+    t = t.abs()
     if filter == "bilinear":
-        return np.maximum(1 - t, 0)
+        return (1 - t).clamp(min=0)
     if filter == "bicubic":
         near = ((cubic_a + 2) * t - (cubic_a + 3)) * t * t + 1
-        return np.where(t < 1, near, np.where(t < 2, ((t - 5) * t + 8) * t * cubic_a - 4 * cubic_a, 0))
-    return np.where(t < 3, np.sinc(t) * np.sinc(t / 3), 0)
+        far = ((t - 5) * t + 8) * t * cubic_a - 4 * cubic_a
+        return torch.where(t < 1, near, torch.where(t < 2, far, 0.0))
+    return torch.where(t < 3, torch.sinc(t) * torch.sinc(t / 3), 0.0)
 
 
-@lru_cache(maxsize=4096)
-def antialiased_matrix(length: int, out: int, filter: str, cubic_a: float = -0.5) -> np.ndarray:
-    """(out, length) float64 whole numbers: weights times 2**22."""
-    stretch = max(length / out, 1.0)
-    center = (np.arange(out)[:, None] + 0.5) * (length / out)
+def antialiased(start: Tensor, length: Tensor, size: int, out: int, filter: str, cubic_a: float = -0.5) -> Tensor:
+    """(N, out, size) float64 whole numbers: weights times 2**22 with which pixels 0..size-1 make each output pixel.
+    start, length (N,): the box along this axis, inside 0..size."""
+    import torch
+
+    start, length = (v.to(torch.float64).reshape(-1, 1, 1) for v in (start, length))
+    step = length / out
+    stretch = step.clamp(min=1)
+    center = (_arange(out, start)[:, None] + 0.5) * step
     support = HALF_WIDTH[filter] * stretch
-    first = np.maximum((center - support + 0.5).astype(int), 0)
-    last = np.minimum((center + support + 0.5).astype(int), length)
-    index = np.arange(length)[None]
-    weights = np.where((index >= first) & (index < last), kernel(filter, (index - center + 0.5) / stretch, cubic_a), 0.0)
-    weights /= weights.sum(1, keepdims=True)
-    return np.trunc(weights * 2.0**FIXED_BITS + np.copysign(0.5, weights))
+    first = (center - support + 0.5).trunc().clamp(min=0)
+    last = torch.minimum((center + support + 0.5).trunc(), length)
+    index = _arange(size, start) - start
+    weights = torch.where((index >= first) & (index < last), kernel(filter, (index - center + 0.5) / stretch, cubic_a), 0.0)
+    weights = weights / weights.sum(2, keepdim=True)
+    return torch.trunc(weights * 2.0**FIXED_BITS + torch.where(weights < 0, -0.5, 0.5))
 
 
-@lru_cache(maxsize=4096)
-def interpolating_matrix(length: int, out: int, filter: str, cubic_a: float) -> np.ndarray:
-    """(out, length) float64: taps at half-pixel centres, those outside the box moved onto its border."""
+def interpolating(start: Tensor, length: Tensor, size: int, out: int, filter: str, cubic_a: float = -0.5) -> Tensor:
+    """(N, out, size) float64 weights: taps at half-pixel centres, those outside the box moved onto its border."""
+    import torch
+
     if filter == "lanczos":
         raise ValueError("crop.filter 'lanczos' needs antialias true: no source interpolates with it")
-    center = (np.arange(out) + 0.5) * length / out - 0.5
+    start, length = (v.to(torch.float64).reshape(-1, 1, 1) for v in (start, length))
+    center = (_arange(out, start)[:, None] + 0.5) * length / out - 0.5
     if filter == "bilinear":
-        center = np.maximum(center, 0)
-    base = np.floor(center).astype(int)
-    weights = np.zeros((out, length))
+        center = center.clamp(min=0)
+    base = center.floor()
+    index = _arange(size, start) - start
+    weights = torch.zeros((), dtype=torch.float64, device=start.device)
     for k in (0, 1) if filter == "bilinear" else (-1, 0, 1, 2):
-        np.add.at(weights, (np.arange(out), np.clip(base + k, 0, length - 1)), kernel(filter, center - (base + k), cubic_a))
+        at = torch.minimum((base + k).clamp(min=0), length - 1)
+        weights = weights + torch.where(index == at, kernel(filter, center - (base + k), cubic_a), 0.0)
     return weights
+
+
+def _arange(count: int, like: Tensor) -> Tensor:
+    import torch
+
+    return torch.arange(count, dtype=torch.float64, device=like.device)
+
+
+@lru_cache(maxsize=4096)
+def _matrix(length: int, out: int, filter: str, antialias: bool, cubic_a: float) -> np.ndarray:
+    """(1, out, length): the weights of a whole axis. NumPy's, since a tensor kept from inference mode is of no use outside."""
+    import torch
+
+    law = antialiased if antialias else interpolating
+    return law(torch.zeros(1), torch.tensor([length]), length, out, filter, cubic_a).numpy()
 
 
 def vertical_first(box_hw: tuple[int, int], out_hw: tuple[int, int]) -> bool:
@@ -66,17 +95,17 @@ def vertical_first(box_hw: tuple[int, int], out_hw: tuple[int, int]) -> bool:
     return box_hw[0] - out_hw[0] > 2 * max(box_hw[1] - out_hw[1], 0)
 
 
-def crop_resize(images: Images, box: np.ndarray, out_hw: tuple[int, int], filter: str, antialias: bool,
+def crop_resize(images: Images, box: Any, out_hw: tuple[int, int], filter: str, antialias: bool,
                 cubic_a: float = -0.5) -> Tensor:
     """Levels in, whole levels out. images (N, C, H, W) or a list of (C, H, W); box (N, 4) top, left, height, width
-    -> (N, C, *out_hw) float32."""
+    -> (N, C, *out_hw) float32. Boxes lie inside the images; where a list's do not, zeros stand outside."""
     import torch
 
-    out = []
-    for image, (top, left, height, width) in zip(images, np.asarray(box).tolist(), strict=True):
-        part = cut(image, top, left, height, width)
-        out.append(resize(part, out_hw, filter, antialias, cubic_a))
-    return torch.stack(out) if out else torch.empty((0, 3, *out_hw))
+    if isinstance(images, list) or one_by_one(images):
+        out = [resize(cut(image, *each), out_hw, filter, antialias, cubic_a)
+               for image, each in zip(images, torch.as_tensor(box).tolist(), strict=True)]
+        return torch.stack(out) if out else torch.empty((0, 3, *out_hw))
+    return _batch_resize(images, torch.as_tensor(box, device=images.device), out_hw, filter, antialias, cubic_a)
 
 
 def cut(image: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
@@ -89,18 +118,90 @@ def cut(image: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
     return pad(inside, edges) if any(edges) else inside
 
 
-def resize(image: Tensor, out_hw: tuple[int, int], filter: str, antialias: bool, cubic_a: float = -0.5) -> Tensor:
-    """(C, H, W) levels -> (C, *out_hw) whole levels, float32."""
+def windows(images: Tensor, box: Any, out_hw: tuple[int, int]) -> Tensor:
+    """`cut` for a batch (N, C, H, W) whose boxes (N, 4) all have the sides out_hw -> (N, C, *out_hw)."""
     import torch
 
-    box_hw = (image.shape[1], image.shape[2])
-    x = image.to(torch.float64)
+    if one_by_one(images):
+        return torch.stack([cut(image, *each) for image, each in zip(images, torch.as_tensor(box).tolist(), strict=True)])
+    box = torch.as_tensor(box, device=images.device)
+    for axis in (0, 1):
+        size = images.shape[2 + axis]
+        at = box[:, axis, None] + torch.arange(out_hw[axis], device=images.device)
+        shape = (len(box), 1, -1, 1) if axis == 0 else (len(box), 1, 1, -1)
+        full = list(images.shape)
+        full[2 + axis] = out_hw[axis]
+        taken = images.gather(2 + axis, at.clamp(0, size - 1).long().reshape(shape).expand(full))
+        images = torch.where(((at >= 0) & (at < size)).reshape(shape), taken, 0.0)
+    return images
+
+
+def resize(images: Tensor, out_hw: tuple[int, int], filter: str, antialias: bool, cubic_a: float = -0.5) -> Tensor:
+    """(C, H, W) or (N, C, H, W) levels, whole -> (..., *out_hw) whole levels, float32."""
+    import torch
+
+    box_hw = (images.shape[-2], images.shape[-1])
+    x = images.to(torch.float64)
     for axis in (0, 1) if vertical_first(box_hw, out_hw) else (1, 0):
         if box_hw[axis] == out_hw[axis]:
             continue
-        matrix = antialiased_matrix if antialias else interpolating_matrix
-        weights = torch.from_numpy(matrix(box_hw[axis], out_hw[axis], filter, cubic_a)).to(x.device)
-        x = torch.einsum("oh,chw->cow", weights, x) if axis == 0 else torch.einsum("ow,chw->cho", weights, x)
+        if torch.compiler.is_compiling():
+            law = antialiased if antialias else interpolating
+            whole = torch.tensor([box_hw[axis]], device=x.device)
+            weights = law(torch.zeros_like(whole), whole, box_hw[axis], out_hw[axis], filter, cubic_a)[0]
+        else:
+            weights = torch.from_numpy(_matrix(box_hw[axis], out_hw[axis], filter, antialias, cubic_a)).to(x.device)[0]
+        x = weights @ x if axis == 0 else x @ weights.mT
         if antialias:
-            x = torch.floor((x + 2.0 ** (FIXED_BITS - 1)) / 2.0**FIXED_BITS).clamp(0, 255)
-    return x.round().clamp(0, 255).to(torch.float32)
+            x = _rounded(x / 2.0**FIXED_BITS)
+    return passed_through(x.round(), x).clamp(0, 255).to(torch.float32)
+
+
+def _batch_resize(images: Tensor, box: Tensor, out_hw: tuple[int, int], filter: str, antialias: bool, cubic_a: float) -> Tensor:
+    """Each image's own box, by dense weights over the whole image: no size depends on a parameter."""
+    import torch
+    from torch.nn.functional import pad
+
+    height, width = images.shape[2:]
+    law = antialiased if antialias else interpolating
+    rows = law(box[:, 0], box[:, 2], height, out_hw[0], filter, cubic_a)
+    columns = law(box[:, 1], box[:, 3], width, out_hw[1], filter, cubic_a)
+    if not antialias:
+        x = rows[:, None] @ (images.to(torch.float64) @ columns[:, None].mT)
+        return passed_through(x.round(), x).clamp(0, 255).to(torch.float32)
+    if height <= out_hw[0]:  # then no box shrinks in height, and none has the vertical pass first
+        return _fixed_point(_fixed_point(images, columns).mT, rows).mT.contiguous()
+    # Samples whose vertical pass comes first lie on their side meanwhile, so that both orders cost one.
+    side, out = max(height, width), max(out_hw)
+    x = images if height == width else pad(images, (0, side - width, 0, side - height))
+    rows = pad(rows, (0, side - height, 0, out - out_hw[0]))
+    columns = pad(columns, (0, side - width, 0, out - out_hw[1]))
+    shrink = box[:, 2:] - torch.tensor(out_hw, device=box.device)
+    upright = (shrink[:, 0] <= 2 * shrink[:, 1].clamp(min=0)).reshape(-1, 1, 1)
+    first, second = torch.where(upright, columns, rows), torch.where(upright, rows, columns)
+    x = torch.where(upright[:, None], x, x.mT)
+    x = _fixed_point(_fixed_point(x, first).mT, second)  # (N, C, along first, along second)
+    x = torch.where(upright[:, None], x.mT, x)
+    return x[:, :, :out_hw[0], :out_hw[1]].contiguous()
+
+
+def _fixed_point(images: Tensor, weights: Tensor) -> Tensor:
+    """One pass along the last axis: images (N, C, A, size) whole levels, weights (N, out, size) -> (N, C, A, out), the same.
+
+    Products of whole numbers in two halves of 11 bits, so that float32 sums, and TF32's too, are exact; float64 is slow on
+    most GPUs.
+    """
+    import torch
+
+    high = (weights / 2.0**12).round()
+    low = weights - high * 2.0**12
+    x, high, low = images.to(torch.float32), high.to(torch.float32)[:, None], low.to(torch.float32)[:, None]
+    with torch.autocast(images.device.type, enabled=False):
+        total = (x @ high.mT).to(torch.float64) / 2.0**10 + (x @ low.mT).to(torch.float64) / 2.0**FIXED_BITS
+    return _rounded(total).to(torch.float32)
+
+
+def _rounded(levels: Tensor) -> Tensor:
+    import torch
+
+    return passed_through(torch.floor(levels + 0.5), levels).clamp(0, 255)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -61,6 +62,15 @@ class Resize(Op):
         box = np.concatenate([np.zeros_like(size), size_hw.astype(np.int32)], 1)
         return {"box": box, "size": size}, size
 
+    def _size_of(self, size_hw: Sequence[int]) -> tuple[int, int]:
+        """What one size becomes by the modes that draw nothing."""
+        assert self.side_px is not None
+        if self.mode == "exact":
+            return self.side_px, self.side_px
+        short = min(size_hw)
+        height, width = (self.side_px if side == short else self.side_px * side // short for side in size_hw)
+        return height, width
+
     def caption(self, params: OpParams, row: int) -> str:
         height, width = params["size"][row].tolist()
         return f"resize to {width}x{height}"
@@ -69,6 +79,8 @@ class Resize(Op):
         import torch
 
         cubic_a = -0.5 if self.cubic_a is None else self.cubic_a
+        if not isinstance(images, list) and self.mode != "area":  # all of one size, and so what becomes of them
+            return resize(images, self._size_of(images.shape[-2:]), str(self.filter), bool(self.antialias), cubic_a)
         out = [resize(image, (int(h), int(w)), str(self.filter), bool(self.antialias), cubic_a)
-               for image, (h, w) in zip(images, params["size"].tolist(), strict=True)]
+               for image, (h, w) in zip(images, torch.as_tensor(params["size"]).tolist(), strict=True)]
         return torch.stack(out) if out and all(o.shape == out[0].shape for o in out) else out

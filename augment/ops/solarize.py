@@ -9,9 +9,11 @@ import numpy as np
 
 from .. import fields
 from ..op import Op
-from .batched import coin, where
+from .batched import acting, coin, one_by_one, where
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..chance import Chance
     from ..op import Images, OpParams
 
@@ -47,4 +49,12 @@ class Solarize(Op):
 
     def apply(self, images: Images, params: OpParams) -> Images:
         assert not isinstance(images, list)
+        if one_by_one(images):
+            return self.apply_(images.clone(), params)
         return where(params["apply"], images.where(images < self.level, 255 - images), images)
+
+    def apply_(self, images: Tensor, params: OpParams) -> Tensor:
+        """In place, image by image."""
+        for row in acting(params["apply"]):
+            images[row] = images[row].where(images[row] < self.level, 255 - images[row])
+        return images

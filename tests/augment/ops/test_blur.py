@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageFilter
 from torchvision.transforms.functional import gaussian_blur
 from viewmill.augment.ops import Blur
-from viewmill.augment.ops.blur import border_index, box_weights, gaussian_weights
+from viewmill.augment.ops.blur import border_index, box_reach, box_weights, gaussian_weights
 
 
 def blurred(picture: np.ndarray, sigma_px: float, op: Blur) -> np.ndarray:
@@ -19,13 +19,13 @@ def blurred(picture: np.ndarray, sigma_px: float, op: Blur) -> np.ndarray:
 
 def test_box_of_sigma_sqrt_2_by_hand() -> None:
     """Variance 2 / 3 a box: whole radius 1 has exactly that, so three equal taps and no ends."""
-    weights = box_weights(np.array([2**0.5]))[0]
+    weights = box_weights(torch.tensor([2**0.5]), reach=2)[0].numpy()
     assert np.allclose(weights[1:-1] if len(weights) == 5 else weights, [1 / 3] * 3, atol=1e-6)
 
 
 @pytest.mark.parametrize("sigma_px", [0.1, 0.5, 1.0, 1.7, 2.0, 5.0])
 def test_three_boxes_have_the_asked_variance(sigma_px: float) -> None:
-    weights = box_weights(np.array([sigma_px], np.float32))[0]
+    weights = box_weights(torch.tensor([sigma_px]), box_reach(sigma_px))[0].numpy()
     k = np.arange(len(weights)) - len(weights) // 2
     assert np.isclose(weights.sum(), 1) and np.isclose(3 * (weights * k**2).sum(), sigma_px**2, rtol=1e-5)
 
