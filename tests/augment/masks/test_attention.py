@@ -7,6 +7,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
+from viewmill.augment.chance import Chance
 from viewmill.augment.masks import Attention
 from viewmill.augment.masks.attention import visible_by_attention
 
@@ -27,6 +28,17 @@ def test_the_noise_has_gumbels_law() -> None:
     for x in (-1.0, 0.0, 2.0):
         p = np.exp(-np.exp(-x))
         assert abs((noise < x).mean() - p) < 4 * (p * (1 - p) / 196000) ** 0.5
+
+
+def test_the_least_and_the_greatest_number_give_finite_noise() -> None:
+    """The numbers are the middles of 2**32 steps: -ln(33 ln 2) and, -ln(1 - x) being x, 33 ln 2."""
+    class Ends(Chance):
+        def uniforms(self, count: int, *, scope: str = "sample", part: str = "", call: int = 0) -> np.ndarray:
+            return np.array([[0.0, 1 - 2.0**-32]])
+
+    params, _ = Attention(grid=(1, 2), visible=1).draw(Ends(0, 0, np.arange(1)), np.full((1, 2), 8))
+    assert params["gumbel"].dtype == np.float32
+    assert params["gumbel"][0].tolist() == pytest.approx([-np.log(33 * np.log(2)), 33 * np.log(2)], rel=1e-6)
 
 
 def test_of_two_tokens_the_first_stays_in_proportion_to_its_weight() -> None:
@@ -62,7 +74,8 @@ def test_positions_without_weight_stay_only_where_the_others_do_not_suffice() ->
 def test_half_precision_weights_and_all_visible() -> None:
     noise = gumbel((14, 14), 8)
     weights = torch.rand(8, 196, generator=torch.Generator().manual_seed(0)).half()
-    assert (~visible_by_attention(weights, noise, 49)).sum(1).tolist() == [49] * 8
+    mask = visible_by_attention(weights, noise, 49)
+    assert (~mask).sum(1).tolist() == [49] * 8 and torch.equal(mask, visible_by_attention(weights.double(), noise, 49))
     assert not visible_by_attention(weights, noise, 196).any()
 
 
