@@ -31,11 +31,11 @@ def test_the_published_hole() -> None:
 
 
 def test_a_small_wide_picture_by_hand() -> None:
-    """5 x 8, a hole of 3 with a ring of 1: rows 1 to 3, columns 2 to 4; blank at row 2, column 3."""
+    """6 x 8, a hole of 3 with a ring of 1: rows 1 to 3, columns 2 to 4; blank at row 2, column 3."""
     op = CenterHole(hole_px=3, blank_px=1, ring_px=1, fill=(0.5,), fill_scale="unit")
-    params = params_of(op, 1, (5, 8))
+    params = params_of(op, 1, (6, 8))
     assert np.argwhere(params["mask"][0]).tolist() == [[y, x] for y in (1, 2, 3) for x in (2, 3, 4)]
-    images = torch.arange(120.0).reshape(1, 3, 5, 8)
+    images = torch.arange(144.0).reshape(1, 3, 6, 8)
     out = op.apply(images.clone(), params)
     assert torch.nonzero(out != images).tolist() == [[0, c, 2, 3] for c in range(3)]  # type: ignore[arg-type]
     assert out[0, :, 2, 3].tolist() == [127.5] * 3  # type: ignore[index]

@@ -87,6 +87,14 @@ def test_free_aspects_do_not_follow_the_scale() -> None:
     assert correlation(tied=True) > 0.95 and abs(correlation(tied=False)) < 4.2 * N**-0.5 + 0.02
 
 
+def test_the_contexts_size_has_a_number_of_its_own() -> None:
+    """One small target on a large grid, so that the context shows its own sides."""
+    context, targets = drawn(grid=(40, 40), targets=1, target_scale=(0.01, 0.05), context_scale=(0.3, 0.8))
+    size = sides(context)[0] * sides(context)[1]
+    assert 0.3 * 1600 * 0.9 < size.min() < size.max() < 0.8 * 1600 * 1.1 and size.std() > 150
+    assert abs(np.corrcoef(size, targets.sum((1, 2, 3)))[0, 1]) < 4.2 * N**-0.5
+
+
 def test_a_context_too_small_is_placed_again_and_then_may_cover_targets_the_last_first() -> None:
     """A whole context of 4 x 4 between 7 targets is hard to place: constraints fall one by one, so that it still avoids the
     first targets and overlaps later ones. With a target that fills all that blocks reach it never avoids that one."""

@@ -20,37 +20,46 @@ PUBLISHED = NoiseField(noise_px=600, canvas_px=10000, threshold=0.25, accept=(0.
 
 @dataclass(frozen=True)
 class Told(Chance):
-    """Hands out the noise of the window at a chosen place."""
+    """Hands out a chosen place and, as many as asked for, the cells from its first one on."""
 
-    noise: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     place: tuple[float, float] = (0, 0)
-    first: tuple[int, int] = (0, 0)
+    cells: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    shapes: tuple[tuple[int, int], ...] = ()
 
     def uniforms(self, count: int, *, scope: str = "sample", part: str = "", call: int = 0) -> np.ndarray:
         if part == "place":
             return np.array([self.place])
-        cells = self.noise[self.first[0]:, self.first[1]:]
-        return next(cells[:h, :w].reshape(1, -1) for h, w in SHAPES if h * w == count)
-
-
-SHAPES = [(8, 10), (6, 8)]  # cells under a window of 15 x 26 px at 0.23 cells a px: ceil(3.45) and ceil(5.98), and the taps
+        return next(self.cells[:h, :w].reshape(1, -1) for h, w in self.shapes if h * w == count)
 
 
 @pytest.mark.parametrize(("upsample", "before", "pillow"), [("bicubic", 1, Image.Resampling.BICUBIC),
                                                             ("bilinear", 0, Image.Resampling.BILINEAR)])
 def test_the_field_is_pillows_enlarged_noise(upsample: str, before: int, pillow: Image.Resampling) -> None:
     """Noise of 23 x 23 on a canvas of 100 x 100; the window 15 x 26 whose top left pixel is (31, 40). Pixel 31 lies at
-    (31 + 0.5) 0.23 - 0.5 = 6.745 cells, pixel 40 at 8.815."""
+    (31 + 0.5) 0.23 - 0.5 = 6.745 cells, pixel 40 at 8.815; under it lie ceil(3.45) by ceil(5.98) cells, and the taps."""
     noise = np.random.default_rng(0).random((23, 23))
     op = NoiseField(noise_px=23, canvas_px=100, upsample=upsample, threshold=0.5, accept=(1e-9, 1.0), scope="sample", **FILL)
     place = (31.5 / (100 - 15 + 1), 40.5 / (100 - 26 + 1))
-    chance = Told(0, 0, np.arange(1), noise=noise, place=place, first=(6 - before, 8 - before))
+    chance = Told(0, 0, np.arange(1), place=place, cells=noise[6 - before:, 8 - before:], shapes=((8, 10), (6, 8)))
     pixels = np.asarray(Image.fromarray(noise.astype(np.float32)).resize((100, 100), pillow))[31:46, 40:66]
     for threshold in (0.1, 0.25, 0.4, 0.5, 0.6, 0.75):
         mask = op.with_fields(threshold=threshold).draw(chance, np.array([[15, 26]]))[0]["mask"][0]
         sure = np.abs(pixels - threshold) > 1e-5
         assert np.array_equal(mask[sure], pixels[sure] < threshold) and sure.mean() > 0.99
         assert 0 < mask.mean() < 1
+
+
+def test_beyond_the_noise_its_outermost_cells_go_on() -> None:
+    """The whole canvas of 30 x 30 from 5 x 5 cells, against Pillow on noise with two more cells all around."""
+    noise = np.random.default_rng(1).random((5, 5))
+    pixels = np.asarray(Image.fromarray(np.pad(noise, 2, "edge").astype(np.float32)).resize((54, 54), Image.Resampling.BICUBIC))
+    pixels = pixels[12:42, 12:42]
+    chance = Told(0, 0, np.arange(1), cells=np.pad(noise, (0, 4)), shapes=((9, 9),))
+    for threshold in (0.2, 0.4, 0.6, 0.8):
+        op = NoiseField(noise_px=5, canvas_px=30, threshold=threshold, accept=(1e-9, 1.0), scope="sample", **FILL)
+        mask = op.draw(chance, np.array([[30, 30]]))[0]["mask"][0]
+        sure = np.abs(pixels - threshold) > 1e-5
+        assert np.array_equal(mask[sure], pixels[sure] < threshold) and sure.mean() > 0.99
 
 
 def test_one_mask_serves_a_block_and_all_views_and_is_accepted() -> None:

@@ -56,6 +56,13 @@ def test_a_ratio_is_uniform_within_its_stratum() -> None:
     assert abs(found.mean() - 59.5) < 4 * 80 / 12**0.5 / 1000**0.5 and abs(found.std() - 80 / 12**0.5) < 1.6
 
 
+def test_blocks_lie_elsewhere_in_each_crop() -> None:
+    """All crops of one block, one ratio: 64 masks, each its own."""
+    same = op(masked_fraction=1.0, ratio=(0.3, 0.3))
+    masks = np.concatenate([drawn(same, 32, block=32, siblings=2, ordinal=v) for v in (0, 1)])
+    assert (masks.sum((1, 2)) == 58).all() and len({m.tobytes() for m in masks}) == 64
+
+
 def test_views_may_be_counted_each_by_itself() -> None:
     masked = counts(op(scope="batch-view"), 3 * 32, block=32) > 0
     assert masked.reshape(2, 3, 32).sum(2).tolist() == [[16] * 3] * 2
