@@ -22,7 +22,6 @@ from viewmill.augment.ops import (
     Rotate,
     Solarize,
 )
-from viewmill.augment.presets import names
 
 SIZES = [(61, 83), (98, 97), (131, 97), (33, 400), (300, 41), (32, 32), (255, 255)]
 
@@ -44,7 +43,10 @@ def distance(recipe: Recipe, images: list[np.ndarray], seed: int = 1) -> tuple[f
     return float(apart.max()), float(apart.mean())
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", [
+    "simclr", "simclr_cifar", "simclr_pil", "byol", "moco_v2", "barlow", "dino", "mae", "mae_cifar", "simmim_vit", "simmim_swin",
+    "rotnet", "rotnet_cifar",
+])
 def test_presets_agree(name: str, pictures: list[np.ndarray]) -> None:
     """The same levels after the crop; then only the order of float32 operations differs. A tie of a resize without
     antialias, or of contrast's mean, may fall the other way: one level, which jitter can double."""
