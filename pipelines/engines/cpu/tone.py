@@ -42,7 +42,7 @@ def autocontrast(planes: Any) -> None:
         low, high = line[0], line[0]
         for i in range(line.size):
             low, high = min(low, line[i]), max(high, line[i])
-        if high > low:
+        if high - low >= HALF:  # less is float noise on what Pillow would see as one level
             gain = TOP / (high - low)
             for i in range(line.size):
                 line[i] = held((line[i] - low) * gain)
@@ -176,31 +176,41 @@ def fill_mask(planes: Any, mask: Any, levels: Any) -> None:
 
 
 @kernel
-def gains(planes: Any, channels: int, kind_rms: bool, with_std: bool, joint: bool, gain: float, out: Any) -> None:
+def total(line: Any, less: float, power: int) -> float:
+    """Sum of (v - less) ** power, power 1 or 2: eight sums of every eighth value, so that processors may add them at once and
+    the order is still one."""
+    n = line.size
+    sums = np.zeros(8)
+    for i in range(0, n - 7, 8):
+        for k in range(8):
+            v = np.float64(line[i + k]) - less
+            sums[k] += v * v if power == 2 else v
+    for i in range(n - n % 8, n):
+        v = np.float64(line[i]) - less
+        sums[i % 8] += v * v if power == 2 else v
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]))
+
+
+@kernel
+def gains(planes: Any, channels: int, rms: bool, with_std: bool, joint: bool, gain: float, out: Any) -> None:
     """out (8,): gain and offset of each of three planes that bring the view's own mean, standard deviation or root mean
     square to where they belong; of levels onto the unit scale times gain."""
     n = planes.shape[1]
-    sums, squares = np.zeros(3), np.zeros(3)
+    many = n * channels
+    whole = 0.0
     for c in range(channels):
-        line = planes[c]
-        for i in range(n):
-            sums[c] += line[i]
-    total, many = 0.0, n * channels
+        out[3 + c] = 0.0 if rms else total(planes[c], 0.0, 1)
+        whole += out[3 + c]
     for c in range(channels):
-        total += sums[c]
+        out[3 + c] = whole / many if joint else out[3 + c] / n
+    whole = 0.0
     for c in range(channels):
-        mean = 0.0 if kind_rms else (total / many if joint else sums[c] / n)
-        sums[c] = mean
-        line = planes[c]
-        for i in range(n):
-            squares[c] += (line[i] - mean) * (line[i] - mean)
-    total = 0.0
-    for c in range(channels):
-        total += squares[c]
+        out[c] = total(planes[c], out[3 + c], 2) if with_std or rms else 0.0
+        whole += out[c]
     for c in range(channels):
         spread = 255.0
-        if with_std or kind_rms:
-            spread = math.sqrt(total / many if joint or kind_rms else squares[c] / n)
+        if with_std or rms:
+            spread = math.sqrt(whole / many if joint or rms else out[c] / n)
             spread = spread if spread > 0.0 else 255.0
         out[c] = gain / spread
-        out[3 + c] = -sums[c] * gain / spread
+        out[3 + c] = -out[3 + c] * out[c]
