@@ -256,7 +256,7 @@ def _normalized_last(ops: tuple[Op, ...]) -> tuple[Op, ...]:
     """A normalization of every pixel alike commutes with ops that only move or replace pixels, which take levels; then one
     store can do it."""
     at = next((i for i, op in enumerate(ops) if isinstance(op, Normalize) and op.pixelwise), None)
-    if at is None or any(op.type not in _MOVING for op in ops[at + 1:]):
+    if at is None or any(op.type not in _MOVING or getattr(op, "kind", "") == "free" for op in ops[at + 1:]):
         return ops
     return (*ops[:at], *ops[at + 1:], ops[at])
 

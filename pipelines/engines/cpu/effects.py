@@ -11,7 +11,7 @@ from .cache import kernel
 
 
 @kernel
-def effect(planes: Any, height: int, width: int, step: Any, constants: Any, params: Any, gamma: Any, spare: Any,
+def effect(planes: Any, height: int, width: int, step: Any, constants: Any, params: Any, tables: Any, spare: Any,
            gray: bool) -> bool:
     """planes (3, height * width) float32, in place. params: a packed row from this step's first parameter on. Returns whether
     the three planes are equal now; gray: whether they were."""
@@ -79,8 +79,12 @@ def effect(planes: Any, height: int, width: int, step: Any, constants: Any, para
                              float32(params[1 + pick + k]), spare)
             gray = False
     elif code == codes.LAB:
-        lab.to_lab(planes, gamma, step[4], step[5], step[6])
+        lab.to_lab(planes, tables)
         return False
+    elif code == codes.PICK:  # in ascending order, so nothing is overwritten before it is read
+        for c in range(3):
+            if step[4 + c] >= 0 and step[4 + c] != c:
+                planes[c] = planes[step[4 + c]]
     elif code == codes.SOBEL:
         lab.sobel(planes, height, width, float32(constants[0]), float32(constants[1]), float32(constants[2]), spare)
         return False

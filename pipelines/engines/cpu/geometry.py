@@ -12,6 +12,7 @@ from .cache import kernel
 from .resample import sin_pi
 
 ZERO = float32(0)
+BLOCK = 16
 GUARD = 1e-10
 """On the spline system's diagonal: coincident points share their mean, see `augment/ops/spline.py`."""
 
@@ -34,20 +35,32 @@ def rotate(planes: Any, height: int, width: int, turns: int, spare: Any) -> None
     for c in range(3):
         line = planes[c]
         spare[:n] = line[:n]
-        for y in range(height):
-            for x in range(width):
-                if turns == 1:
-                    at = (width - 1 - x) * height + y
-                elif turns == 2:
-                    at = (height - 1 - y) * width + (width - 1 - x)
-                else:
-                    at = x * height + (height - 1 - y)
-                line[at] = spare[y * width + x]
+        if turns == 2:
+            for i in range(n):
+                line[n - 1 - i] = spare[i]
+            continue
+        for y0 in range(0, height, BLOCK):  # squares that stay in the first cache, both as read and as written
+            for x0 in range(0, width, BLOCK):
+                for x in range(x0, min(x0 + BLOCK, width)):
+                    for y in range(y0, min(y0 + BLOCK, height)):
+                        at = (width - 1 - x) * height + y if turns == 1 else x * height + (height - 1 - y)
+                        line[at] = spare[y * width + x]
 
 
 @kernel
 def window(plane: Any, height: int, width: int, top: int, left: int, out_h: int, out_w: int, mirrored: bool, out: Any) -> None:
     """out (>= out_h * out_w,) = a part of plane (>= height * width,); 0 outside it."""
+    if top >= 0 and top + out_h <= height and left >= 0 and left + out_w <= width:
+        for y in range(out_h):
+            line = plane[(top + y) * width + left : (top + y) * width + left + out_w]
+            target = out[y * out_w : (y + 1) * out_w]
+            if mirrored:
+                for x in range(out_w):
+                    target[out_w - 1 - x] = line[x]
+            else:
+                for x in range(out_w):
+                    target[x] = line[x]
+        return
     for y in range(out_h):
         row = top + y
         for x in range(out_w):

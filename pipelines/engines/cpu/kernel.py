@@ -112,7 +112,7 @@ def columns_of(source: Any, top: int, left: int, height: int, width: int, room: 
 
 @entry
 def render_image(image: Any, partner: Any, steps: Any, constants: Any, instances: Any, params: Any, bases: Any, batch: int,
-                 row: int, dtype: int, gamma: Any, columns: Any, columns_b: Any, bytes_a: Any, bytes_b: Any, stage: Any,
+                 row: int, dtype: int, tables: Any, columns: Any, columns_b: Any, bytes_a: Any, bytes_b: Any, stage: Any,
                  base: Any, first: Any, count: Any, weights: Any, floats: Any, line: Any, weights_of_blur: Any, pixels: Any,
                  pixel_bits: Any, spare: Any) -> None:
     """image, partner (H, W, 3) uint8; steps, constants, instances: a Program's; params: one packed row. bases (groups,) int64:
@@ -137,7 +137,8 @@ def render_image(image: Any, partner: Any, steps: Any, constants: Any, instances
         planes = pixels[:0].reshape(3, 0)
         if instances[v, BASE] > 0 and instances[v, BASE] == kept and not other:
             h, w, planar, begin = kept_h, kept_w, True, begin + instances[v, SHARED]
-            pixels[: 3 * h * w] = base[: 3 * h * w]
+            if steps[begin, 0] != CUT:
+                pixels[: 3 * h * w] = base[: 3 * h * w]
             planes = pixels[: 3 * h * w].reshape(3, h * w)
         for s in range(begin, instances[v, END]):
             code, at = steps[s, 0], steps[s, 2]
@@ -153,7 +154,12 @@ def render_image(image: Any, partner: Any, steps: Any, constants: Any, instances
                 if (code != CUT and (min(top, left) < 0 or top + bh > h or left + bw > w)) or min(bh, bw) < 1:
                     raise ValueError(OUTSIDE)
                 if code == CUT:
-                    if planar:
+                    if planar and s == begin:  # a part of what is kept
+                        for c in range(3):
+                            geometry.window(base[c * h * w : (c + 1) * h * w], h, w, top, left, bh, bw, mirrored,
+                                            pixels[c * bh * bw : (c + 1) * bh * bw])
+                        planes = pixels[: 3 * bh * bw].reshape(3, bh * bw)
+                    elif planar:
                         geometry.cut(pixels, h, w, top, left, bh, bw, mirrored, spare)
                         planes = pixels[: 3 * bh * bw].reshape(3, bh * bw)
                     else:
@@ -251,7 +257,7 @@ def render_image(image: Any, partner: Any, steps: Any, constants: Any, instances
                     if params[at] == 0:
                         planes[:] = float32(0)
                 elif code != STORE:
-                    gray = effect(planes, h, w, steps[s], constants[s], params[at:], gamma, spare, gray)
+                    gray = effect(planes, h, w, steps[s], constants[s], params[at:], tables, spare, gray)
                 else:
                     n = h * w
                     if h != instances[v, HEIGHT] or w != instances[v, WIDTH]:

@@ -11,56 +11,50 @@ from ....augment import laws
 from .cache import kernel
 from .geometry import window
 
-FINE = 16
-"""Steps of the gamma table within one level; between them it is linear, which is 3e-8 off."""
+FINE, FOLDS = 16, 16384
+"""Steps of the first table within one level, and of the second over [0, 1]; between them both are linear, which is 3e-8 and
+4e-7 off."""
+EDGE = 255 * FINE + 2
+"""Where the second table begins."""
 
 
-def gamma_table() -> np.ndarray:
-    """(255 * FINE + 2,) float64: the linear light of levels 0, 1 / FINE, ..., 255, and one more of the last."""
-    v = np.minimum(np.arange(255 * FINE + 2), 255 * FINE) / (255.0 * FINE)
-    power = laws.exp(2.4 * laws.log((v + 0.055) / 1.055))
-    return np.where(v > 0.04045, power, v / 12.92)
+def lab_tables() -> np.ndarray:
+    """(EDGE + FOLDS + 2,) float32: the linear light of levels 0, 1 / FINE, ..., 255, and one more of the last; then CIE's f of
+    0, 1 / FOLDS, ..., 1, and one more of the last."""
+    v = np.minimum(np.arange(EDGE), 255 * FINE) / (255.0 * FINE)
+    light = np.where(v > 0.04045, laws.exp(2.4 * laws.log((v + 0.055) / 1.055)), v / 12.92)
+    t = np.minimum(np.arange(FOLDS + 2), FOLDS) / FOLDS
+    root = laws.exp(laws.log(np.maximum(t, 1e-9)) / 3)
+    folded = np.where(t > 216 / 24389, root, t * (841 / 108) + 4 / 29)
+    return np.concatenate([light, folded]).astype(np.float32)
 
 
 @kernel
-def light(table: Any, level: float) -> float:
-    at = float(min(max(level, float32(0)), float32(255))) * FINE
+def between(table: Any, at: float) -> float:
+    """The table's value at a place between two entries."""
     low = int(at)
-    return table[low] + (at - low) * (table[low + 1] - table[low])
+    return table[low] + (at - float32(low)) * (table[low + 1] - table[low])
 
 
 @kernel
-def cube_root(x: float) -> float:
-    """Of 0.008 < x <= 1.1: Newton's steps from a straight line."""
-    y = 0.3 + 0.7 * x
-    for _ in range(5):
-        y -= (y * y * y - x) / (3.0 * y * y)
-    return y
-
-
-@kernel
-def folded(t: float) -> float:
-    """The f of CIE's definition, exact (6/29)^3."""
-    return cube_root(t) if t > 216.0 / 24389.0 else t * (841.0 / 108.0) + 4.0 / 29.0
-
-
-@kernel
-def to_lab(planes: Any, table: Any, first: int, second: int, third: int) -> None:
-    """Levels -> L, a, b; plane c becomes number first, second, third of them, -1: left as it is."""
+def to_lab(planes: Any, tables: Any) -> None:
+    """Levels -> L, a, b, in float32."""
     r, g, b = planes[0], planes[1], planes[2]
-    values = np.empty(3)
+    light, folded = tables[:EDGE], tables[EDGE:]
+    fine, folds, top, one = float32(FINE), float32(FOLDS), float32(255), float32(1)
+    m00, m01, m02 = float32(0.412453 / 0.95047), float32(0.357580 / 0.95047), float32(0.180423 / 0.95047)
+    m10, m11, m12 = float32(0.212671), float32(0.715160), float32(0.072169)
+    m20, m21, m22 = float32(0.019334 / 1.08883), float32(0.119193 / 1.08883), float32(0.950227 / 1.08883)
     for i in range(r.size):
-        red, green, blue = light(table, r[i]), light(table, g[i]), light(table, b[i])
-        x = folded((0.412453 * red + 0.357580 * green + 0.180423 * blue) / 0.95047)
-        y = folded(0.212671 * red + 0.715160 * green + 0.072169 * blue)
-        z = folded((0.019334 * red + 0.119193 * green + 0.950227 * blue) / 1.08883)
-        values[0], values[1], values[2] = 116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)
-        if first >= 0:
-            r[i] = values[first]
-        if second >= 0:
-            g[i] = values[second]
-        if third >= 0:
-            b[i] = values[third]
+        red = between(light, min(max(r[i], float32(0)), top) * fine)
+        green = between(light, min(max(g[i], float32(0)), top) * fine)
+        blue = between(light, min(max(b[i], float32(0)), top) * fine)
+        x = between(folded, min(m00 * red + m01 * green + m02 * blue, one) * folds)
+        y = between(folded, min(m10 * red + m11 * green + m12 * blue, one) * folds)
+        z = between(folded, min(m20 * red + m21 * green + m22 * blue, one) * folds)
+        r[i] = float32(116) * y - float32(16)
+        g[i] = float32(500) * (x - y)
+        b[i] = float32(200) * (y - z)
 
 
 @kernel

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .lab import gamma_table
+from .lab import lab_tables
 from .program import Program
 
-GAMMA = gamma_table()
+LAB_TABLES = lab_tables()
 
 
 class Scratch:
@@ -36,7 +36,7 @@ class Scratch:
         again = 3 * max(out_h * out_w if staged else 0, height * width if program.takes_partner else 0)
         pixels = np.empty(3 * out_h * out_w, np.float32)
         return (
-            GAMMA,
+            LAB_TABLES,
             np.empty(3 * height * width, np.uint8),                          # columns: the image transposed
             np.empty(again, np.uint8),                                       # columns_b: another picture transposed
             np.empty(between, np.uint8),                                     # bytes_a: after the first pass

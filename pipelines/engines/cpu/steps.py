@@ -93,7 +93,8 @@ class Builder:
                 done = self._op(number, instance.name, op)
             if not done:
                 return other, op
-            self.keys += [_key(op, instance)] * (len(self.steps) - known)
+            for step in self.steps[known:]:
+                self.keys.append(("lab",) if step[0] == codes.LAB else _key(op, instance))
         if any(isinstance(o, Sobel) for o in ops):
             self._step(codes.STORE, number, (codes.MEAN_STD,), (1.0,) * 3 + (0.0,) * 3)
             self.keys.append(None)
@@ -276,7 +277,11 @@ class Builder:
                 self._take(view, op, "shift", 3)
             case LabSplit():
                 assert op.keep is not None
-                self._step(codes.LAB, number, tuple("Lab".index(k) for k in op.keep) + (-1,) * (3 - len(op.keep)))
+                kept = tuple("Lab".index(k) for k in op.keep)
+                if kept != tuple(sorted(kept)):
+                    return False
+                self._step(codes.LAB, number)
+                self._step(codes.PICK, number, kept + (-1,) * (3 - len(kept)))
             case Sobel():
                 assert op.gray_weights is not None
                 self._step(codes.SOBEL, number, (), op.gray_weights)
