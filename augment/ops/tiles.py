@@ -108,8 +108,9 @@ class Tiles(Op):
         import torch
 
         if isinstance(images, list) or isinstance(params["box"], np.ndarray):
+            corners = torch.as_tensor(params["box"])[:, :2].tolist()
             tiles = torch.stack([cut(image, top, left, self.side, self.side)
-                                 for image, (top, left) in zip(images, torch.as_tensor(params["box"])[:, :2].tolist(), strict=True)])
+                                 for image, (top, left) in zip(images, corners, strict=True)])
         else:
             box = torch.as_tensor(params["box"], device=images.device).to(torch.int64)
             count, channels, height, width = images.shape
