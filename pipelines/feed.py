@@ -29,7 +29,6 @@ class Feed(Protocol):
     """Batches of one job, in order. pid: the process that may use it; a fork must start its own."""
 
     pid: int
-    ring: Ring
 
     def next(self) -> tuple[Made, dict[str, Tensor]]:
         """Waits for the next batch. Raises what production raised, RuntimeError when the producer died."""

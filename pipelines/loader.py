@@ -10,7 +10,7 @@ import weakref
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,6 +30,9 @@ from .ring import Layout
 from .source import Source, open_source
 from .state import StreamState
 
+if TYPE_CHECKING:
+    from .engines.dali import DaliOptions
+
 LOG = logging.getLogger("viewmill")
 LAST = ("drop", "short", "pad")
 SHUFFLE = ("auto", "full", "lanes", "none")
@@ -46,7 +49,9 @@ class Loader:
 
     threads: that decode and render; default all cores this process may use, split among torchrun's local ranks. When the
     network trains on the same cores, give each its part: threads=k here, torch.set_num_threads(cores - k) there. One
-    thread in a DataLoader worker. engine: "cpu", "torch", or "auto". device: where batches go; dtype: of the views.
+    thread in a DataLoader worker. engine: "cpu", "torch", "dali", or "auto": dali where there is a GPU, DALI is installed and
+    it can do the recipe, else cpu. device: where batches go; default: where the engine makes them, which is the CPU, or the
+    current GPU for dali. dtype: of the views. dali: that engine's options.
 
     last: what becomes of the samples that do not fill a last batch of all ranks: "drop" leaves them out of the epoch,
     "short" makes the last batch smaller, "pad" fills it with the epoch's first samples, marked in batch.padding. A short
@@ -64,8 +69,9 @@ class Loader:
                  rank: int | None = None, world_size: int | None = None, threads: int | None = None, engine: str = "auto",
                  device: torch.device | str | None = None, dtype: str | torch.dtype = "float32", last: str = "drop",
                  shuffle: str = "auto", lanes: int = 256, window: int = 16, prefetch: int = 2, sidecar: bool = True,
-                 max_bad: float = 0.01) -> None:
+                 max_bad: float = 0.01, dali: DaliOptions | None = None) -> None:
         self._feed: Feed | None = None
+        self._faults = 0
         self._closer: weakref.finalize | None = None
         self.recipe = presets.recipe(recipe) if isinstance(recipe, str) else recipe
         if not isinstance(self.recipe, Recipe):
@@ -75,7 +81,8 @@ class Loader:
         self.rank, self.world_size = 0 if rank is None else rank, 1 if world_size is None else world_size
         self.batch_size, self.seed, self.epochs, self.prefetch = batch_size, seed, epochs, prefetch
         self.threads, self.sidecar, self.max_bad = threads, sidecar, max_bad
-        self.engine, self.dtype, self.last, self.device = engine, str(dtype).removeprefix("torch."), last, device
+        self.engine, self.dtype, self.last = engine, str(dtype).removeprefix("torch."), last
+        self.device, self.dali = None if device is None else _device(device), dali
         self._check(shuffle)
         self.source: Source = open_source(source)
         if shuffle == "auto":
@@ -133,18 +140,25 @@ class Loader:
         batch = Batch(views, made.params, torch.from_numpy(made.label), made.key, torch.from_numpy(made.index),
                       torch.from_numpy(made.position), torch.from_numpy(made.substitute), made.epoch,
                       torch.from_numpy(made.padding))
-        return batch if self.device is None else batch.to(self.device)
+        made_at = next(iter(views.values())).device if self.device is None else self.device
+        return batch.to(made_at)
 
     def stats(self) -> dict[str, Any]:
         """Counters since construction: delivered (batches), samples, substituted (samples by reason), wait_seconds (spent
-        waiting for batches) and total_seconds (from the first request to the latest batch)."""
-        return {**self._counters, "substituted": dict(self._substituted)}
+        waiting for batches), total_seconds (from the first request to the latest batch) and faults (batches that the dali
+        engine left to the CPU)."""
+        return {**self._counters, "substituted": dict(self._substituted), "faults": self.faults}
+
+    @property
+    def faults(self) -> int:
+        """Batches that DALI could not decode, so that the CPU did; always 0 for the other engines."""
+        return self._faults + getattr(self._feed, "faults", 0)
 
     def close(self) -> None:
         """End the sidecar or the threads. Batches stay valid, and a later loop goes on from the state."""
         if self._closer is not None:
             self._closer()
-        self._feed = self._closer = None
+        self._faults, self._feed, self._closer = self.faults, None, None
 
     def __enter__(self) -> Loader:
         return self
@@ -169,6 +183,19 @@ class Loader:
         state = self._state
         job = Job(self.source, self._order, self.recipe, self.engine, self.dtype, self.seed, self.batch_size, self.rank,
                   self.world_size, state.length, self.last, state.epoch, state.delivered, threads, self.max_bad)
+        if self.engine == "dali":
+            from .dali_feed import DaliFeed
+            from .engines.dali import DaliOptions, place
+
+            return DaliFeed(job, self.prefetch, place(self.device), self.dali or DaliOptions())
+        feed = self._made_on_the_cpu(job, worker)
+        if self.device is None or self.device.type != "cuda":
+            return feed
+        from .upload import UploadFeed
+
+        return UploadFeed(feed, self.device)
+
+    def _made_on_the_cpu(self, job: Job, worker: bool) -> SidecarFeed | ThreadFeed:
         layout = Layout(tuple(self.recipe.groups.items()), self.batch_size, self.dtype)
         if self.engine == "cpu":
             from .engines.cpu import is_compiled
@@ -214,7 +241,11 @@ class Loader:
         # A recipe that cannot be drawn or rendered says so now, and not after a model has been built.
         one = np.zeros(1, np.int64)
         draw(self.recipe, self.seed, 0, one, np.full((1, 2), 4096), position=one, length=1)
+        if self.engine == "auto" and self.device is not None and self.device.type == "cpu":
+            self.engine = "cpu"
         self.engine = engine(self.engine, self.recipe, self.dtype).name
+        if self.dali is not None and self.engine != "dali":
+            raise ValueError(f"dali=DaliOptions(...) is for engine='dali', got engine={self.engine!r}")
 
     def _first_state(self, shuffle: str, lanes: int, window: int) -> StreamState:
         count, step = len(self.source), self.batch_size * self.world_size
@@ -227,6 +258,18 @@ class Loader:
         length = count // step * step if self.last == "drop" else count
         return StreamState(epoch=0, delivered=0, length=length, seed=self.seed, shuffle=shuffle, lanes=lanes, window=window,
                            recipe=self.recipe.fingerprint, draw_version=DRAW_VERSION, fingerprint=self.source.fingerprint)
+
+
+def _device(device: torch.device | str) -> torch.device:
+    """Raises ValueError for a device that torch does not know or does not see."""
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        why = str(error).splitlines()[0]
+        raise ValueError(f"device needs 'cpu', 'cuda' or another of torch's, got {device!r} ({why})") from None
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {str(device)!r} is asked for, but torch sees no GPU here: leave device out, or use 'cpu'")
+    return torch.device("cuda", torch.cuda.current_device()) if found == torch.device("cuda") else found
 
 
 class Pass:

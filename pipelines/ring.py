@@ -127,6 +127,10 @@ class Ring:
                     f"another ({error}): let go of tensors of earlier batches, or clone the part you keep") from None
         return {group: as_tensor(array, self.layout.dtype) for group, array in arrays.items()}
 
+    def memory(self, number: int) -> mmap.mmap:
+        """Of a slot that is lent."""
+        return self._memory[number]
+
     def close(self) -> None:
         """Forget the slots. Tensors already lent stay valid: they own their memory."""
         self._pid = -1

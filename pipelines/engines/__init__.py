@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from ...augment.draw import Params
 
-ENGINES = ("auto", "cpu", "torch")
+ENGINES = ("auto", "cpu", "torch", "dali")
 DTYPES = ("float32", "float16", "bfloat16")
 """What views are written in; half types are kept as uint16 bits wherever NumPy holds them."""
 
@@ -35,11 +36,18 @@ class Engine(Protocol):
 
 
 def engine(name: str, recipe: Recipe, dtype: str = "float32") -> Engine:
-    """The engine of that name for one recipe; "auto" is the fastest one here. Imports only that engine.
+    """The engine of that name for one recipe; "auto": dali where there are a GPU and DALI and it can do the recipe, else cpu.
+    Imports only that engine.
 
-    Raises ValueError for an unknown name or dtype, UnsupportedRecipe (a ValueError) for a recipe that it cannot render.
+    Raises ValueError for an unknown name or dtype, or for DALI that is not there, UnsupportedRecipe (a ValueError) for a
+    recipe that it cannot render.
     """
     check_names(name, dtype)
+    if name == "dali":
+        return _dali(recipe, dtype)
+    if name == "auto" and _has_gpu():
+        with contextlib.suppress(ValueError):
+            return _dali(recipe, dtype)
     if name == "torch":
         from .torch import TorchEngine
 
@@ -47,6 +55,20 @@ def engine(name: str, recipe: Recipe, dtype: str = "float32") -> Engine:
     from .cpu import CpuEngine
 
     return CpuEngine(recipe, dtype)
+
+
+def _dali(recipe: Recipe, dtype: str) -> Engine:
+    from .dali import DaliEngine, missing
+
+    if reason := missing():
+        raise ValueError(reason)
+    return DaliEngine(recipe, dtype)
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def check_names(name: str, dtype: str) -> None:
