@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-
+FLAT = 1e-3
+"""In levels: half the spread of a 255 px tile with one pixel one level off, thirty times the float noise of a tile without."""
 _NEEDED = {"mean-std": ("mean", "std"), "range": ("range",), "affine": ("gain", "offset"), "tile-mean": ("channels",),
            "tile-mean-std": ("channels", "gain"), "tile-rms": ("gain",)}
 """What each kind needs stated."""
@@ -32,7 +33,7 @@ class Normalize(Op):
 
     By the pixels of each view: "tile-mean": v less its mean; "tile-mean-std": that over the population std, times gain;
     "tile-rms": v over its root mean square, times gain. channels: whether each has its own mean and std, or all have one (as
-    always for the root mean square). A tile of one colour is divided by 1.
+    always for the root mean square). A tile of one colour is divided by 1: one whose spread is below FLAT levels.
     """
 
     type: ClassVar[str] = "normalize"
@@ -103,15 +104,9 @@ class Normalize(Op):
 
     def _by_tile(self, images: Tensor) -> Tensor:
         """The kinds whose gain or offset is the tile's own."""
-        v = images / self.white
-        gain = self.gain if self.gain is not None else 1.0
-        if self.kind == "tile-rms":
-            rms = v.square().mean((1, 2, 3), keepdim=True).sqrt()
-            return v * (gain / rms.where(rms > 0, 1.0))
-        dims = (1, 2, 3) if self.channels == "joint" else (2, 3)
-        centred = v - v.mean(dims, keepdim=True)
+        dims = (2, 3) if self.channels == "separate" and self.kind != "tile-rms" else (1, 2, 3)
+        centred = images if self.kind == "tile-rms" else images - images.mean(dims, keepdim=True)
         if self.kind == "tile-mean":
-            return centred
-        std = centred.square().mean(dims, keepdim=True).sqrt()
-        flat = images.amax(dims, keepdim=True) == images.amin(dims, keepdim=True)  # rounding of the mean may leave a tiny std
-        return centred * (gain / std.where(~flat, 1.0))
+            return centred / self.white
+        spread = centred.square().mean(dims, keepdim=True).sqrt()
+        return centred * ((1.0 if self.gain is None else self.gain) / spread.where(spread > FLAT, self.white))
