@@ -211,6 +211,6 @@ def gains(planes: Any, channels: int, rms: bool, with_std: bool, joint: bool, ga
         spread = 255.0
         if with_std or rms:
             spread = math.sqrt(whole / many if joint or rms else out[c] / n)
-            spread = spread if spread > 0.0 else 255.0
+            spread = spread if spread > 1e-3 else 255.0  # FLAT of augment's normalize
         out[c] = gain / spread
         out[3 + c] = -out[3 + c] * out[c]
