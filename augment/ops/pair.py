@@ -61,8 +61,7 @@ class Pair(Op):
             if lattice is None:
                 raise ValueError("pair: 'adjacent-both-orders' needs tiles of layout 'lattice' before it")
             cell = np.stack([copy[lattice]["cell"] for copy in copies], 1).astype(np.int16)
-            present = np.stack([copy[lattice]["present"] for copy in copies], 1)
-            self._adjacent(pairs, cell, present)
+            self._adjacent(pairs, cell)
         for copy in copies:
             copy[self.name] = {"pairs": pairs}
 
@@ -80,14 +79,14 @@ class Pair(Op):
         found = [(slot, 4, self.offsets.index(seen[slot])) for slot in around if seen[slot] in self.offsets]
         return np.array(found + [(-1, -1, -1)] * (8 - len(found)))
 
-    def _adjacent(self, pairs: np.ndarray, cell: np.ndarray, present: np.ndarray) -> None:
-        """Fill pairs. cell (N, S, 3): lattice, row, column; present (N, S)."""
+    def _adjacent(self, pairs: np.ndarray, cell: np.ndarray) -> None:
+        """Fill pairs. cell (N, S, 3): lattice, row, column; absent tiles, all at -1, are no neighbours of each other."""
         assert self.offsets is not None
         label_at = np.full((3, 3), -1)
         for label, (dx, dy) in enumerate(self.offsets):
             label_at[dy + 1, dx + 1] = label
         step = cell[:, None] - cell[:, :, None]  # (N, first, second, 3)
-        near = (step[..., 0] == 0) & (np.abs(step[..., 1:]) <= 1).all(-1) & present[:, None] & present[:, :, None]
+        near = (step[..., 0] == 0) & (np.abs(step[..., 1:]) <= 1).all(-1)
         labels = np.where(near, label_at[np.clip(step[..., 1], -1, 1) + 1, np.clip(step[..., 2], -1, 1) + 1], -1)
         sample, first, second = np.nonzero(labels >= 0)
         before = np.searchsorted(sample, np.arange(len(cell)))

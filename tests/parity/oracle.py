@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +28,18 @@ from viewmill.augment.ops import (
     Rotate,
     Sharpness,
     Solarize,
+    Tiles,
 )
 from viewmill.augment.ops.jitter import STEPS
 
 STEP_FIELDS = {"brightness": "factor", "contrast": "factor", "saturation": "factor", "hue": "turns"}
-LATER = {"tiles"}
-"""Ops of the oracle whose pixels no engine makes yet."""
 WITHOUT_KERNEL = {"cutout", "sharpness", "posterize", "autocontrast", "equalize", "lab_split"}
 """Ops that the torch engine renders and the cpu engine does not yet."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One oracle view: a source picture, a recipe of one view with its parameters, and what must come out."""
+    """One oracle view: a source picture, a recipe with its parameters, and what must come out of its copy `copy`."""
 
     name: str
     image: np.ndarray
@@ -49,6 +48,7 @@ class Case:
     oracle: np.ndarray
     accept: dict[str, dict[str, float]]
     std: np.ndarray
+    copy: int = 0
 
 
 def cases(shared: Path) -> list[Case]:
@@ -60,13 +60,14 @@ def cases(shared: Path) -> list[Case]:
     sources = {key: decode(shards / about["shard"], key) for key, about in description["sources"].items()}
     found = []
     for case in description["cases"]:
-        if LATER & {op["op"] for op in case["ops"]}:
-            continue
         path = folder / case["file"]
         oracle = np.load(path) if path.suffix == ".npy" else np.asarray(Image.open(path)).reshape(case["shape"])
         recipe, params = as_recipe(case["ops"])
         std = np.array(case["ops"][-1].get("std", [1 / 255] * 3), np.float64)
-        found.append(Case(case["id"], sources[case["source"]], recipe, params, oracle, tolerances[case["id"]], std))
+        one = Case(case["id"], sources[case["source"]], recipe, params, oracle, tolerances[case["id"]], std)
+        copies = len(recipe.instances)
+        found += [one] if copies == 1 else [
+            replace(one, name=f"{one.name}/{copy}", oracle=oracle[copy], copy=copy) for copy in range(copies)]
     return found
 
 
@@ -100,7 +101,9 @@ def complaint(got: np.ndarray, case: Case, kinds: tuple[str, ...] = ("hue_steps"
 
 
 def as_recipe(ops: list[dict[str, Any]]) -> tuple[Recipe, Params]:
-    """A recipe of one view, and the parameters of one sample, from the oracle's explicit ops."""
+    """A recipe of one view, and the parameters of one sample, from the oracle's explicit ops. Tiles: one copy each."""
+    if ops[-1]["op"] == "tiles":
+        return _tiled(ops[:-1], ops[-1]["boxes"])
     built: list[Op] = []
     drawn: dict[str, dict[str, np.ndarray]] = {}
     for op in ops:
@@ -112,6 +115,15 @@ def as_recipe(ops: list[dict[str, Any]]) -> tuple[Recipe, Params]:
     height, width = next(_pair(op["size_px"]) for op in reversed(ops) if op["op"] == "crop")
     size = (width, height) if turned % 2 else (height, width)
     return Recipe((View("global", size, tuple(built)),)), {"global/0": drawn}
+
+
+def _tiled(ops: list[dict[str, Any]], boxes: list[list[int]]) -> tuple[Recipe, Params]:
+    whole, params = as_recipe(ops)
+    side = boxes[0][2]
+    tiles = Tiles(layout="cells", tile_px=side, grid=(3, 3), cell_px=85, offset_px=(0, 85 - side))
+    view = View("global", side, (*(whole.views[0].ops or ()), tiles), count=len(boxes))
+    return Recipe((view,)), {f"global/{copy}": {**params["global/0"], "tiles": {"box": np.array([box], np.int32)}}
+                             for copy, box in enumerate(boxes)}
 
 
 def _pair(size: int | list[int]) -> tuple[int, int]:

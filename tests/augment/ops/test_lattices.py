@@ -99,6 +99,7 @@ def test_most_is_reached_and_never_passed() -> None:
     op = Tiles(layout="lattice", tile_px=96, pitch_px=144, gap_px=48, origin_px=(0, 143), jitter_px=(-7, 7), lattices=1,
                scope="image")
     assert op.most(450_000) == 24 and op.most(450_000, aspect=1.0) == 16 and replace(op, lattices=4).most(450_000) == 96
+    assert replace(LATTICE, origin_px=(0, 0), lattices=1).most(615) == 4  # sides of 24.8 px become 25: room for two of 10 px
     at_zero = replace(op, origin_px=(0, 0))
     rng = np.random.default_rng(1)
     ratio, area = 2 ** rng.uniform(-1, 1, 3000), rng.uniform(150_000, 450_000, 3000)
