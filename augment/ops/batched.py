@@ -75,7 +75,7 @@ def luma(images: Tensor, weights: tuple[float, ...] = LUMA) -> Tensor:
     return (r * weights[0] + g * weights[1] + b * weights[2]).unsqueeze(1)
 
 
-def weighted_sum(image: Tensor, weights: tuple[float, ...] = LUMA) -> Tensor:
-    """`luma` of one image: (3, H, W) -> (H, W), with one buffer."""
-    r, g, b = image.unbind(0)
+def weighted_sum(images: Tensor, weights: tuple[float, ...] = LUMA) -> Tensor:
+    """`luma` with one buffer."""
+    r, g, b = images.split(1, 1)
     return (r * weights[0]).add_(g, alpha=weights[1]).add_(b, alpha=weights[2])

@@ -88,17 +88,16 @@ class Blur(Op):
         import torch
 
         sigma_px = torch.as_tensor(params["sigma_px"])
-        rows = acting(params["apply"])
-        if rows:
-            weights = self._weights(sigma_px[rows], float(sigma_px[rows].max()))
-            for some in range(0, len(rows), AT_ONCE):
-                taken = rows[some:some + AT_ONCE]
-                with torch.autocast("cpu", enabled=False):
-                    images[taken] = banded(images[taken], weights[some:some + AT_ONCE], self._passes, str(self.border))
+        rows = sorted(acting(params["apply"]), key=sigma_px.tolist().__getitem__)  # few taps with few
+        for start in range(0, len(rows), AT_ONCE):
+            some = rows[start:start + AT_ONCE]
+            weights = self._weights(sigma_px[some], float(sigma_px[some[-1]]))
+            with torch.autocast("cpu", enabled=False):
+                images[some] = banded(images[some], weights, self._passes, str(self.border))
         return images
 
 
-AT_ONCE = 8
+AT_ONCE = 16
 """Images whose planes still share a cache."""
 
 
@@ -154,37 +153,55 @@ def fir(images: Tensor, weights: Tensor, axis: int, border: str) -> Tensor:
 
 
 def banded(images: Tensor, weights: Tensor, passes: int, border: str) -> Tensor:
-    """`fir` that many times along both axes, as products with narrow bands of matrices: the passes' product is taken once,
-    on an axis just long enough for a block at either border and one between."""
+    """`fir` that many times along both axes, as products of blocks of rows with narrow bands of one matrix per image."""
     import torch
 
     wide = passes * (weights.shape[1] // 2)
-    block = max(BLOCK, wide)
+    block = max(BLOCK, 2 * wide)
     matrices: dict[int, Tensor] = {}
     for axis in (2, 3):
         size = images.shape[axis]
         short = min(size, 3 * block)
         if short not in matrices:
-            once = border_matrix(weights, short, border)
-            matrices[short] = _power(once, passes)
-        matrix = matrices[short].to(images.dtype)
+            matrices[short] = passes_matrix(weights, short, passes, border).to(images.dtype)
         out = torch.empty_like(images, memory_format=torch.contiguous_format)
         for start in range(0, size, block):
             stop = min(start + block, size)
             low, high = max(start - wide, 0), min(stop + wide, size)
             # Where the same rows stand in the short matrix: at its start, its end, or between, where all are alike.
             by = 0 if start == 0 else short - size if high == size else block - start
-            band = matrix[:, None, start + by:stop + by, low + by:high + by]
+            band = matrices[short][:, start + by:stop + by, low + by:high + by]
             if axis == 2:
-                out[:, :, start:stop] = band @ images[:, :, low:high]
+                out[:, :, start:stop] = band[:, None] @ images[:, :, low:high]
             else:
-                rows = images.reshape(len(images), -1, size)[:, :, low:high] @ band[:, 0].mT
+                rows = images.reshape(len(images), -1, size)[:, :, low:high] @ band.mT
                 out.flatten(1, 2)[:, :, start:stop] = rows
         images = out
     return images
 
 
-BLOCK = 32
+BLOCK = 16
+"""Rows of a product: longer ones multiply more zeros."""
+
+
+def passes_matrix(weights: Tensor, size: int, passes: int, border: str) -> Tensor:
+    """(N, taps) -> (N, size, size) float64: that many passes of `fir` over an axis. Between the borders all rows are alike, so
+    the product is taken on an axis just long enough, and its middle row repeated."""
+    import torch
+
+    reach = passes * (weights.shape[1] // 2)
+    small = min(size, 4 * reach + 1)
+    once = border_matrix(weights, small, border)
+    product = once
+    for _ in range(passes - 1):
+        product = product @ once
+    if small == size:
+        return product
+    i = torch.arange(size)
+    row = torch.where(i < 2 * reach, i, torch.where(i >= size - 2 * reach, i + small - size, 2 * reach))[:, None]
+    column = i - i[:, None] + row
+    inside = (column >= 0) & (column < small)
+    return torch.where(inside, product.flatten(1)[:, torch.where(inside, row * small + column, 0)], 0.0)
 
 
 def border_matrix(weights: Tensor, size: int, border: str) -> Tensor:
@@ -195,13 +212,6 @@ def border_matrix(weights: Tensor, size: int, border: str) -> Tensor:
     at = border_index(size, taps // 2, border).unfold(0, taps, 1).expand(len(weights), -1, -1)
     values = torch.where(at >= 0, weights[:, None], 0.0)
     return weights.new_zeros(len(weights), size, size).scatter_add_(2, at.clamp(min=0), values)
-
-
-def _power(matrices: Tensor, exponent: int) -> Tensor:
-    product = matrices
-    for _ in range(exponent - 1):
-        product = product @ matrices
-    return product
 
 
 def border_index(size: int, reach: int, border: str) -> Tensor:

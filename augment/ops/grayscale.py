@@ -43,5 +43,5 @@ class Grayscale(Op):
         """In place, image by image."""
         assert self.weights is not None
         for row in acting(params["apply"]):
-            images[row] = weighted_sum(images[row], self.weights)
+            images[row:row + 1] = weighted_sum(images[row:row + 1], self.weights)
         return images

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import fields, laws
 from ..op import Op
-from .batched import acting, coin, column, luma, one_by_one, passed_through, weighted_sum, where
+from .batched import coin, column, luma, one_by_one, passed_through, weighted_sum, where
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -109,52 +109,58 @@ class Jitter(Op):
         return images.clamp(0, 255)
 
     def apply_(self, images: Tensor, params: OpParams) -> Tensor:
-        """In place, image by image, each through its own steps while it lies in the cache."""
+        """In place; of a few images, those together that take the same step next."""
         import torch
 
         names = ("brightness", "contrast", "saturation", "hue_turns")
-        values = [torch.as_tensor(params[name]).to(images.dtype) for name in names]
-        values[3] = (255 * values[3]).trunc()
-        factors = torch.stack(values, 1).tolist()
-        orders = torch.as_tensor(params["order"]).tolist()
-        steps = (self._brightness_, self._contrast_, self._saturation_, turn_hue_)
-        for row in acting(params["apply"]):
-            for number in orders[row]:
-                if self.strengths()[number] > 0:
-                    steps[number](images[row], factors[row][number])
+        factors = [torch.as_tensor(params[name]).to(images.dtype).reshape(-1, 1, 1, 1) for name in names]
+        orders, apply = torch.as_tensor(params["order"]).tolist(), torch.as_tensor(params["apply"]).tolist()
+        px = images.shape[2] * images.shape[3]
+        at_once = 1 if 2 * px > CACHED_PX else 4 * CACHED_PX // px
+        for start in range(0, len(images), at_once):
+            rows = [row for row in range(start, min(start + at_once, len(images))) if apply[row]]
+            for slot in range(4):
+                for number in range(4):
+                    some = [row for row in rows if orders[row][slot] == number]
+                    if some and self.strengths()[number] > 0:
+                        self._step_(images, some, number, factors[number][some])
         return images if self.clamp == "each-step" else images.clamp_(0, 255)
 
-    def _brightness_(self, image: Tensor, factor: float) -> None:
-        if self.brightness_law == "additive":
-            self._held_(image.add_(255 * factor), True)
+    def _step_(self, images: Tensor, rows: list[int], number: int, factor: Tensor) -> None:
+        """One of STEPS on some rows, each with its factor (R, 1, 1, 1)."""
+        x = images[rows[0]:rows[0] + 1] if len(rows) == 1 else images[rows]
+        if number == 3:
+            turn_hue_(x, factor)
         else:
-            self._held_(image.mul_(factor), factor > 1)
-
-    def _contrast_(self, image: Tensor, factor: float) -> None:
-        pivot = self.pivot(image[None])[0]
-        self._held_(image.mul_(factor).add_(pivot * (1 - factor)), factor > 1)
-
-    def _saturation_(self, image: Tensor, factor: float) -> None:
-        if self.saturation_law == "gray-blend":
-            blend_(weighted_sum(image), image, factor)
-        else:
-            image.copy_(scale_saturation(image[None], image.new_tensor(factor))[0])
-        self._held_(image, factor > 1)
-
-    def _held_(self, image: Tensor, leaves: bool) -> None:
-        """A blend with a factor in [0, 1] stays within the levels by itself."""
-        if leaves and self.clamp == "each-step":
-            image.clamp_(0, 255)
+            if number == 0:
+                _ = x.add_(factor, alpha=255) if self.brightness_law == "additive" else x.mul_(factor)
+            elif number == 1:
+                shift = self.pivot(x).mul_(1 - factor)
+                x.mul_(factor).add_(shift)
+            elif self.saturation_law == "gray-blend":
+                blend_(weighted_sum(x), x, factor)
+            else:
+                x.copy_(scale_saturation(x, factor))
+            shifts = number == 0 and self.brightness_law == "additive"
+            if self.clamp == "each-step" and (shifts or bool((factor > 1).any())):  # a blend within [0, 1] stays within
+                x.clamp_(0, 255)
+        if len(rows) > 1:
+            images[rows] = x
 
     def pivot(self, images: Tensor) -> Tensor:
         """What contrast blends with: one rounded mean luma per image, or each channel's mean. (N, 1 or 3, 1, 1)."""
         import torch
 
+        means = images.mean((2, 3), keepdim=True)
         if self.contrast_pivot == "channel-mean":
-            return images.mean((2, 3), keepdim=True)
-        # Row by row in the images' type, then in float64: exact enough that only a tie of the mean could fall elsewhere.
-        mean = luma(images.mean(3, keepdim=True).to(torch.float64).mean(2, keepdim=True))
-        return passed_through(torch.floor(mean + 0.5), mean).to(images.dtype)
+            return means
+        mean = luma(means)
+        return passed_through(torch.floor(mean + 0.5), mean)
+
+
+CACHED_PX = 2**16
+"""Pixels for which a step's planes stay in the cache: larger images go through all their steps alone, of smaller ones about so
+many take one step together."""
 
 
 def blend(degenerate: Tensor, images: Tensor, factor: Tensor) -> Tensor:
@@ -162,11 +168,11 @@ def blend(degenerate: Tensor, images: Tensor, factor: Tensor) -> Tensor:
     return degenerate + factor * (images - degenerate)
 
 
-def blend_(degenerate: Tensor, image: Tensor, factor: float) -> None:
-    """The same in place, for one image (3, H, W)."""
+def blend_(degenerate: Tensor, images: Tensor, factor: Tensor) -> None:
+    """The same in place."""
     import torch
 
-    torch.lerp(degenerate, image, factor, out=image)
+    torch.lerp(degenerate, images, factor, out=images)
 
 
 def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
@@ -175,25 +181,28 @@ def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
     return from_hue(images, ((sixths(images) * (255 / 6)) % 255 + steps - 0.5) % 256 * (6 / 255))
 
 
-def turn_hue_(image: Tensor, steps: float) -> None:
-    """The same in place, for one image (3, H, W) and a whole number of steps: fewer sweeps, and remainders by floor, which
-    runs in vectors."""
+def turn_hue_(images: Tensor, turns: Tensor) -> None:
+    """The same in place, in fewer sweeps: the hue is counted from the smallest channel, which makes it positive, and remainders
+    are by floor, which runs in vectors."""
     import torch
 
-    r, g, b = image.unbind(0)
+    r, g, b = images.unbind(1)
+    turns = turns.reshape(-1, 1, 1)
     top, low = torch.maximum(r, g), torch.minimum(r, g)
     torch.maximum(top, b, out=top)
-    span = top - torch.minimum(low, b, out=low)
-    other = torch.where(top == g, torch.add(b - r, span, alpha=2), torch.add(r - g, span, alpha=4))
-    hue = torch.where(top == r, g - b, other).div_(span.clamp(min=1e-30))  # sixths of a turn, -1 to 5; 0 where gray
-    hue.mul_(255 / 6)
-    hue.sub_(torch.div(hue, 255).floor_(), alpha=255).add_(steps - 0.5)
-    hue.sub_(torch.div(hue, 256).floor_(), alpha=256)
-    hue.sub_(torch.div(hue, 255).floor_(), alpha=255).mul_(6 / 255)
-    # One channel is the top less span * clamp(2 - |hue - 3|, 0, 1), two less span * clamp(|hue - 2 or 4| - 1, 0, 1).
-    torch.addcmul(torch.sub(top, span, alpha=2), span, torch.sub(hue, 3).abs_().clamp_(1, 2), out=r)
+    torch.minimum(low, b, out=low)
+    span = top - low
+    other = torch.where(low == r, (b - g).add_(span, alpha=3), (r - b).add_(span, alpha=5))
+    hue = torch.where(low == b, (g - r).add_(span), other).div_(span.clamp(min=1e-30))  # sixths of a turn, 0 to 6
+    torch.add((255 * turns).trunc() - 0.5, hue, alpha=255 / 6, out=hue)
+    hue.sub_(torch.mul(hue, 1 / 256, out=other).floor_(), alpha=256).mul_(6 / 255)
+    # The circle has 256 steps of 1/255, so that the last begins it anew. One channel is the top less span times
+    # clamp(2 - |hue - 3|, 0, 1), the others less span times clamp(|hue - 2 or 4| - 1, 0, 1).
+    torch.sub(hue, 3, out=other).abs_().clamp_(1, 2)
+    torch.addcmul(torch.sub(top, span, alpha=2, out=low), span, other, out=r)
     top.add_(span)
-    torch.addcmul(top, span, torch.sub(hue, 2).abs_().clamp_(1, 2), value=-1, out=g)
+    torch.minimum(torch.sub(hue, 2, out=other).abs_(), torch.rsub(hue, 8), out=other).clamp_(1, 2)
+    torch.addcmul(top, span, other, value=-1, out=g)
     torch.addcmul(top, span, hue.sub_(4).abs_().clamp_(1, 2), value=-1, out=b)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from ...augment.op import nearest
 from ...augment.recipe import Recipe
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from ...augment.draw import Params
@@ -78,23 +79,50 @@ def check_names(name: str, dtype: str) -> None:
         raise ValueError(f"dtype needs one of {', '.join(DTYPES)}, got {dtype!r}; {nearest(str(dtype), list(DTYPES))}")
 
 
-def render(images: Sequence[Any] | Tensor, recipe: Recipe, params: Params, engine: str = "cpu",
-           dtype: str = "float32") -> dict[str, Tensor]:
+def render(images: Sequence[Any] | Tensor, recipe: Recipe, params: Mapping[str, Any], engine: str = "cpu", dtype: str = "float32",
+           device: torch.device | str | None = None, partners: Sequence[Any] | Tensor | None = None,
+           models: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
     """Images and their parameters -> views, {group: (V, N, C, H, W)}. No chance in here: all of it is in params.
 
-    images: N of (H, W, 3) uint8, of any sizes. Errors as `engine`.
+    images: N of (H, W, 3) uint8, of any sizes; for the torch engine also one batch on any device, floats too, as
+    `augment.render.render` has it, with parameters as drawn or as tensors. engine "auto": torch for tensors on a GPU or where
+    device names one, else cpu. device: where the torch engine works; default: where the images are. partners: the second
+    images, where the recipe takes them. models: for ops that need a method's, by type; torch only. Errors as `engine`.
     """
-    import torch
-
     check_names(engine, dtype)
+    if engine == "auto":
+        engine = "torch" if _elsewhere(images, device) else "cpu"
     if engine == "torch":
+        import torch
+
         from ...augment.render import render as reference
 
-        return {group: views.to(getattr(torch, dtype)) for group, views in reference(images, recipe, params).items()}
+        views = reference(images, recipe, params, device, partners=partners, models=models)
+        return {group: each.to(getattr(torch, dtype)) for group, each in views.items()}
+    if engine == "dali" and models is None and partners is None:
+        from . import dali
+
+        if reason := dali.missing():
+            raise ValueError(reason)
+        return dali.render([np.ascontiguousarray(image) for image in images], recipe, params, dtype, device)  # type: ignore[arg-type]
+    if models is not None or _elsewhere(images, device):
+        what = "takes no models" if models is not None else f"works on the CPU, not on {device or _first(images).device}"
+        raise ValueError(f"engine 'cpu' {what}; try engine='torch'")
     from .cpu import render as fast
 
-    arrays = [np.ascontiguousarray(image) for image in images]
-    return {group: as_tensor(views, dtype) for group, views in fast(arrays, recipe, params, dtype).items()}
+    arrays, others = ([np.ascontiguousarray(image) for image in each] for each in (images, () if partners is None else partners))
+    made = fast(arrays, recipe, params, dtype, partners=None if partners is None else others)
+    return {group: as_tensor(views, dtype) for group, views in made.items()}
+
+
+def _first(images: Any) -> Any:
+    return next(iter(images), None) if isinstance(images, list | tuple) else images
+
+
+def _elsewhere(images: Any, device: Any) -> bool:
+    """Whether the work is to be done on something else than the CPU."""
+    where = getattr(_first(images), "device", "cpu") if device is None else device
+    return str(where).partition(":")[0] != "cpu"
 
 
 def as_tensor(array: np.ndarray, dtype: str) -> Tensor:
