@@ -61,11 +61,21 @@ def apply_ops(images: Any, ops: Sequence[Op], params: Mapping[str, Any], models:
             gain, offset = (images.new_tensor(v).reshape(-1, 1, 1) for v in op.affine(images.shape[1]))
             torch.addcmul(offset, images, gain, out=images)
         else:
-            images = op.apply(images, given)
+            images = _one_by_one(op, images, given) if _keeps_sizes(op, images) else op.apply(images, given)
             ours = isinstance(images, Tensor) and (ours or _apart(images, before)) and images.is_contiguous()
         normalized |= isinstance(op, Normalize | LabSplit)  # Lab values are no levels
     stacked: Tensor = images if isinstance(images, Tensor) else torch.stack(images)
     return stacked if normalized else stacked / 255
+
+
+def _keeps_sizes(op: Op, images: Any) -> bool:
+    """Whether an op that leaves every size as it is meets images of different sizes: colour before the crop, as BEiT has it."""
+    return isinstance(images, list) and op.output((7, 9), 3)[0] == (7, 9)
+
+
+def _one_by_one(op: Op, images: list[Tensor], params: Mapping[str, Any]) -> list[Tensor]:
+    return [op.apply(image[None], {key: values[row:row + 1] for key, values in params.items()})[0]
+            for row, image in enumerate(images)]
 
 
 def _apart(images: Tensor, before: Any) -> bool:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 import viewmill as vm
 from viewmill.augment import Params
+from viewmill.augment.draw import take
 from viewmill.augment.presets import ALIASES, PRESETS, names, recipe
+from viewmill.augment.render import render
 
 METHODS = [
     "context", "jigsaw", "jigsaw++", "rotnet", "colorization", "splitbrain", "context_encoder", "damaged_jigsaw", "lci",
@@ -99,3 +102,17 @@ def test_every_window_of_colorization_has_its_own_size_and_is_not_resized() -> N
         box = params["luma/0"]["crop"]["box"]
         assert (box[:, 2:] == size_px).all() and np.array_equal(box, params["target/0"]["crop"]["box"])
         assert len({tuple(b) for b in box[:, :2].tolist()}) == 5
+
+
+@pytest.mark.parametrize("name", ["beit", "data2vec", "eva"])
+def test_ops_before_the_crop_see_each_image_at_its_own_size(name: str) -> None:
+    """Images of different sizes, together or each alone: the same views to the bit."""
+    rng = np.random.default_rng(1)
+    images = [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((40, 61), (52, 33), (37, 37))]
+    size_hw = np.array([image.shape[:2] for image in images])
+    params = vm.draw(vm.recipe(name), 0, 0, np.arange(3), size_hw)
+    views = vm.render(images, vm.recipe(name), params, engine="torch")
+    for row, image in enumerate(images):
+        alone = render(torch.from_numpy(image)[None], vm.recipe(name), take(params, np.array([row])))
+        for group in views:
+            assert np.array_equal(views[group][:, row].numpy(), alone[group][:, 0].numpy())
