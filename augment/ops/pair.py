@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -13,6 +14,9 @@ from ..op import Op
 if TYPE_CHECKING:
     from ..chance import Chance
     from ..op import Images, OpParams
+
+_FAR = 2**20
+"""More than there are rows or columns: one number tells a tile's place, and one difference a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +53,8 @@ class Pair(Op):
         if self.rule == "surrounding-and-centre" and chance.siblings != 9:
             raise ValueError(f"pair: 'surrounding-and-centre' needs 9 views in group {chance.group!r}, got {chance.siblings}")
         most = 8 if self.rule == "surrounding-and-centre" else most_pairs(chance.siblings)
-        return {"pairs": np.full((len(chance), most, 3), -1, np.int16)}, size_hw
+        first = chance.ordinal == 0  # the copy whose array all the others get
+        return {"pairs": np.full((len(chance) if first else 0, most, 3), -1, np.int16)}, size_hw
 
     def join(self, chance: Chance, copies: list[dict[str, OpParams]], earlier: tuple[str, ...],
              partners: list[dict[str, OpParams]]) -> None:
@@ -60,7 +65,7 @@ class Pair(Op):
             lattice = next((op for op in earlier if {"cell", "present"} <= copies[0][op].keys()), None)
             if lattice is None:
                 raise ValueError("pair: 'adjacent-both-orders' needs tiles of layout 'lattice' before it")
-            cell = np.stack([copy[lattice]["cell"] for copy in copies], 1).astype(np.int16)
+            cell = np.stack([copy[lattice]["cell"] for copy in copies], 1).astype(np.int64)
             self._adjacent(pairs, cell)
         for copy in copies:
             copy[self.name] = {"pairs": pairs}
@@ -82,17 +87,17 @@ class Pair(Op):
     def _adjacent(self, pairs: np.ndarray, cell: np.ndarray) -> None:
         """Fill pairs. cell (N, S, 3): lattice, row, column; absent tiles, all at -1, are no neighbours of each other."""
         assert self.offsets is not None
-        label_at = np.full((3, 3), -1)
+        place = (cell[..., 0] * _FAR + cell[..., 1]) * _FAR + cell[..., 2]
+        step = place[:, None] - place[:, :, None]  # (N, first, second)
+        labels = np.full(step.shape, -1, np.int16)
         for label, (dx, dy) in enumerate(self.offsets):
-            label_at[dy + 1, dx + 1] = label
-        step = cell[:, None] - cell[:, :, None]  # (N, first, second, 3)
-        near = (step[..., 0] == 0) & (np.abs(step[..., 1:]) <= 1).all(-1)
-        labels = np.where(near, label_at[np.clip(step[..., 1], -1, 1) + 1, np.clip(step[..., 2], -1, 1) + 1], -1)
+            np.copyto(labels, label, where=step == dy * _FAR + dx)
         sample, first, second = np.nonzero(labels >= 0)
         before = np.searchsorted(sample, np.arange(len(cell)))
         pairs[sample, np.arange(len(sample)) - before[sample]] = np.stack([first, second, labels[sample, first, second]], 1)
 
 
+@lru_cache
 def most_pairs(tiles: int) -> int:
     """The most ordered pairs of neighbours among so many tiles, in rows of any length of which the last may be cut short; 40
     for 3 x 3. A rectangle of r x c has 4rc - 3(r + c) + 2 unordered pairs, k < c tiles of a next row add 4k - 2."""
