@@ -239,8 +239,8 @@ class Loader:
             raise ValueError(f"max_bad needs a fraction between 0 and 1, got {self.max_bad}")
         check_names(self.engine, self.dtype)
         # A recipe that cannot be drawn or rendered says so now, and not after a model has been built.
-        one = np.zeros(1, np.int64)
-        draw(self.recipe, self.seed, 0, one, np.full((1, 2), 4096), position=one, length=1)
+        one, size_hw = np.zeros(1, np.int64), np.full((1, 2), 4096)
+        draw(self.recipe, self.seed, 0, one, size_hw, position=one, length=1, partner_size_hw=size_hw)
         if self.engine == "auto" and self.device is not None and self.device.type == "cpu":
             self.engine = "cpu"
         self.engine = engine(self.engine, self.recipe, self.dtype).name
