@@ -3,78 +3,86 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from ..augment import presets
-from ..augment.draw import Params, draw
-from ..augment.masks import Mask
-from ..augment.ops import Crop, Normalize, RandomCrop
-from ..augment.recipe import Instance, Recipe
+from ..augment.draw import Params, draw, partners_of, take
+from ..augment.op import Op
+from ..augment.ops import Permute, Tiles
+from ..augment.recipe import Instance, Recipe, UnsupportedRecipe
+from ..augment.render import render_view
+from . import contact_sheet
+from .contact_sheet import FRAMES
 from .decode import BadSample, decode
-from .engines import render
+from .engines import check_names, render
 from .order import Order
 from .source import Source
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-CELL_PX = 192
-GAP_PX = 12
-LINE_PX = 13
-CAPTION_LINES = 7
-FRAMES = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000", "#000075", "#f032e6")
-
 
 @dataclass(frozen=True)
 class Remade:
-    """Samples with their views as a run made them: images (H, W, 3) uint8, views {group: (V, N, C, H, W)}."""
+    """Samples with their views as a run made them: images (H, W, 3) uint8, views {group: (V, N, C, H, W)}.
+
+    partners, partner_index: the second images and their numbers in the data, where the recipe takes them. views is empty
+    where an op needs a model that only the method has.
+    """
 
     index: np.ndarray
     images: list[np.ndarray]
     params: Params
     views: dict[str, Tensor]
+    partners: list[np.ndarray] = field(default_factory=list)
+    partner_index: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def remake(source: Source, recipe: Recipe, *, index: Sequence[int] | None = None, samples: int = 4, epoch: int = 0, seed: int = 0,
            engine: str = "auto", shuffle: str = "auto", lanes: int = 256, window: int = 16) -> Remade:
     """The views that a run with this recipe, seed and order made of each sample in that epoch, to the bit.
 
-    index: the samples' numbers in the data; None: the first `samples` of the epoch. Raises ValueError naming the sample
-    where one cannot be decoded.
+    index: the samples' numbers in the data; None: the first `samples` of the epoch. engine "auto": the fastest that renders
+    this recipe. Raises ValueError naming the sample where one cannot be decoded.
     """
+    check_names(engine, "float32")
     if shuffle == "auto":
         shuffle = "full" if source.local else "lanes"
     order = Order(source.shard_sizes, seed, lanes=lanes, window=window, shuffle=shuffle)
     numbers = order.index(epoch, np.arange(min(samples, len(source)))) if index is None else np.asarray(index, np.int64)
-    images = [_decoded(source, i) for i in numbers]
-    size_hw = np.array([image.shape[:2] for image in images])
-    params = draw(recipe, seed, epoch, numbers, size_hw, position=positions(order, epoch, numbers), length=len(order))
-    return Remade(numbers, images, params, render(images, recipe, params, engine=engine))
+    images = [_decoded(source, int(i)) for i in numbers]
+    where = positions(order, epoch, numbers)
+    others = np.zeros(0, np.int64)
+    if recipe.takes_partner:
+        others = order.index(epoch, partners_of(recipe, seed, epoch, numbers, where, len(order)))
+    partners = [_decoded(source, int(i)) for i in others]
+    params = draw(recipe, seed, epoch, numbers, _sizes(images), position=where, length=len(order),
+                  partner_size_hw=_sizes(partners) if partners else None)
+    views = {} if _needy(recipe) else _rendered(images, recipe, params, partners, engine)
+    return Remade(numbers, images, params, views, partners, others)
 
 
 def preview(source: Source, recipe: Recipe, out: Path, *, epoch: int = 0, seed: int = 0, **which: Any) -> int:
-    """Write a PNG: a row per sample, first the image with its boxes, then every view over what was drawn for it.
+    """Write a PNG: for each sample first the image with frames where its views lie, then every view over what was drawn for
+    it; of a puzzle also its tiles in their places. A view that needs a model is shown up to there.
 
     which: as `remake` takes it. Returns the number of views.
     """
     made = remake(source, recipe, epoch=epoch, seed=seed, **which)
     rows = []
-    for row, image in enumerate(made.images):
-        about = [source.key(int(made.index[row])), f"{image.shape[1]}x{image.shape[0]} px", f"seed {seed}, epoch {epoch}"]
-        cells = [_cell(_with_boxes(image, recipe, made.params, row), about)]
-        for number, instance in enumerate(recipe.instances):
-            pixels = _displayed(made.views[instance.group][instance.ordinal, row].float().numpy(), instance, made.params, row)
-            cells.append(_cell(pixels, [instance.name, *_captions(instance, made.params, row)], FRAMES[number % len(FRAMES)]))
-        rows.append(cells)
+    for row in range(len(made.images)):
+        about = [source.key(int(made.index[row])), "{1}x{0} px".format(*made.images[row].shape), f"seed {seed}, epoch {epoch}"]
+        if made.partners:
+            about.append(f"with {source.key(int(made.partner_index[row]))}")
+        rows.append([contact_sheet.cell(_source_picture(made, recipe, row), about), *_cells(made, recipe, row)])
     out.parent.mkdir(parents=True, exist_ok=True)
-    _sheet(rows, f"{recipe}").save(out, "PNG")
+    contact_sheet.sheet(rows, f"{recipe}").save(out, "PNG")
     return len(recipe.instances) * len(made.images)
 
 
@@ -113,66 +121,106 @@ def _decoded(source: Source, index: int) -> np.ndarray:
         raise ValueError(f"{source.where(int(index))}: {error}") from error
 
 
-def _captions(instance: Instance, params: Params, row: int) -> list[str]:
-    return [text for op in instance.ops if (text := op.caption(params[instance.name][op.name], row))]
+def _sizes(images: list[np.ndarray]) -> np.ndarray:
+    return np.array([image.shape[:2] for image in images])
 
 
-def _displayed(view: np.ndarray, instance: Instance, params: Params, row: int) -> np.ndarray:
-    """(H, W, 3) uint8: the view before normalization, masked patches grayed out."""
-    last = next((op for op in instance.ops if isinstance(op, Normalize)), Normalize(kind="none"))
-    gain, offset = last.affine(len(view))
-    levels = (view - np.reshape(offset, (-1, 1, 1))) / np.reshape(gain, (-1, 1, 1))
-    pixels = np.clip(np.rint(np.moveaxis(levels, 0, -1)), 0, 255).astype(np.uint8)
-    for op in instance.ops:
-        if isinstance(op, Mask) and "mask" in params[instance.name][op.name]:
-            mask = params[instance.name][op.name]["mask"][row]
-            rows = np.arange(pixels.shape[0]) * mask.shape[0] // pixels.shape[0]
-            columns = np.arange(pixels.shape[1]) * mask.shape[1] // pixels.shape[1]
-            hidden = mask[rows][:, columns]
-            pixels[hidden] = pixels[hidden] // 5 + 100
-    return pixels
+def _needy(recipe: Recipe) -> bool:
+    return any(op.needs for instance in recipe.instances for op in instance.ops)
 
 
-def _with_boxes(image: np.ndarray, recipe: Recipe, params: Params, row: int) -> np.ndarray:
-    """The image with the first crop of every view framed in the view's colour."""
-    picture = Image.fromarray(image)
-    pen = ImageDraw.Draw(picture)
-    width_px = max(1, max(image.shape) // 160)
+def _rendered(images: list[np.ndarray], recipe: Recipe, params: Params, partners: list[np.ndarray],
+              engine: str) -> dict[str, Tensor]:
+    try:
+        return render(images, recipe, params, engine=engine, partners=partners or None)
+    except UnsupportedRecipe:
+        if engine != "auto":
+            raise
+        return render(images, recipe, params, engine="torch", partners=partners or None)
+
+
+def _source_picture(made: Remade, recipe: Recipe, row: int) -> np.ndarray:
+    image = made.images[row]
+    boxes = [(contact_sheet.source_box(instance.ops, made.params[instance.name], row, image.shape[:2]), _frame(number))
+             for number, instance in enumerate(recipe.instances) if not _of_partner(instance, made.params, row)]
+    framed = contact_sheet.with_boxes(image, boxes)
+    return contact_sheet.with_inset(framed, made.partners[row]) if made.partners else framed
+
+
+def _of_partner(instance: Instance, params: Params, row: int) -> bool:
+    occluded = [params[instance.name][op.name]["partner"][row] for op in instance.ops if op.takes_partner]
+    return instance.view.image == "partner" or any(occluded)
+
+
+def _frame(number: int) -> str:
+    return FRAMES[number % len(FRAMES)]
+
+
+def _cells(made: Remade, recipe: Recipe, row: int) -> list[Image.Image]:
+    """One for each view, one for each run of absent views, and one for the tiles of each puzzle in their places."""
+    shown: dict[str, np.ndarray] = {}
+    cells = []
+    absent: list[str] = []
     for number, instance in enumerate(recipe.instances):
-        first = instance.ops[0] if instance.ops else None
-        if isinstance(first, Crop | RandomCrop):
-            top, left, height, width = params[instance.name][first.name]["box"][row].tolist()
-            pen.rectangle((left, top, left + width - 1, top + height - 1), outline=FRAMES[number % len(FRAMES)], width=width_px)
-    return np.asarray(picture)
+        drawn = made.params[instance.name]
+        if not all(params["present"][row] for params in drawn.values() if "present" in params):
+            absent.append(instance.name)
+            continue
+        cells += _absent(absent)
+        absent = []
+        view, ops, stop = _view(made, instance, row)
+        pixels = shown[instance.name] = contact_sheet.picture(view, ops, drawn, row)
+        captions = [_title(instance), *(text for op in ops if (text := op.caption(drawn[op.name], row)))]
+        if stop is not None:
+            captions.append(f"before {stop.caption(drawn[stop.name], row)}, which needs {stop.needs}")
+            pixels = contact_sheet.with_boxes(pixels, [(_box(drawn[stop.name]["box"][row]), "#ffffff")])
+        cells.append(contact_sheet.cell(pixels, captions, _frame(number)))
+    cells += _absent(absent)
+    for group in recipe.siblings:
+        permute = next((op for op in group[0].ops if isinstance(op, Permute)), None)
+        if permute is not None:
+            order = made.params[group[0].name][permute.name]["order"][row].tolist()
+            tiles = [shown[instance.name] for instance in group]
+            cells.append(contact_sheet.cell(contact_sheet.reassembled(tiles, order, _columns(group[0])),
+                                            [f"{group[0].group} in place", "order " + " ".join(map(str, order))]))
+    return cells
 
 
-def _cell(pixels: np.ndarray, captions: list[str], frame: str = "#cccccc") -> Image.Image:
-    """One picture, enlarged by whole factors or shrunk to fit, over its caption."""
-    cell = Image.new("RGB", (CELL_PX, CELL_PX + CAPTION_LINES * LINE_PX), "white")
-    picture = Image.fromarray(pixels)
-    room = CELL_PX - 4
-    factor = room // max(picture.size)
-    if factor >= 1:
-        picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
-    else:
-        picture.thumbnail((room, room), Image.Resampling.LANCZOS)
-    left, top = (CELL_PX - picture.width) // 2, (CELL_PX - picture.height) // 2
-    pen = ImageDraw.Draw(cell)
-    pen.rectangle((left - 2, top - 2, left + picture.width + 1, top + picture.height + 1), outline=frame, width=2)
-    cell.paste(picture, (left, top))
-    font = ImageFont.load_default(11)
-    lines = [line for text in captions for line in textwrap.wrap(text, 33)][:CAPTION_LINES]
-    for number, line in enumerate(lines):
-        pen.text((2, CELL_PX + number * LINE_PX), line, fill="#111111" if number == 0 else "#444444", font=font)
-    return cell
+def _absent(names: list[str]) -> list[Image.Image]:
+    if not names:
+        return []
+    what = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+    return [contact_sheet.cell(contact_sheet.crossed_out(), [what, "not there for this image"])]
 
 
-def _sheet(rows: list[list[Image.Image]], title: str) -> Image.Image:
-    width = max(len(row) for row in rows) * (CELL_PX + GAP_PX) + GAP_PX
-    height = len(rows) * (CELL_PX + CAPTION_LINES * LINE_PX + GAP_PX) + GAP_PX + 24
-    sheet = Image.new("RGB", (width, height), "white")
-    ImageDraw.Draw(sheet).text((GAP_PX, 6), title, fill="#111111", font=ImageFont.load_default(16))
-    for y, row in enumerate(rows):
-        for x, cell in enumerate(row):
-            sheet.paste(cell, (GAP_PX + x * (CELL_PX + GAP_PX), 30 + y * (cell.height + GAP_PX)))
-    return sheet
+def _title(instance: Instance) -> str:
+    view, copy = instance.view, instance.copy - instance.view.first_copy
+    role = f" {view.roles[copy]}" if view.roles else ""
+    return f"{instance.name}{role}" + (f" class {view.labels[copy]}" if view.labels else "")
+
+
+def _columns(instance: Instance) -> int:
+    """Of the puzzle that the tiles come from."""
+    grid = next((op.grid for op in instance.ops if isinstance(op, Tiles)), None)
+    return grid[1] if grid else 3
+
+
+def _box(box: np.ndarray) -> tuple[float, float, float, float]:
+    top, left, height, width = box.tolist()
+    return left, top, left + width, top + height
+
+
+def _view(made: Remade, instance: Instance, row: int) -> tuple[np.ndarray, tuple[Op, ...], Op | None]:
+    """(C, H, W), the ops that made it, and the one where they had to stop because it needs a model."""
+    if made.views:
+        return made.views[instance.group][instance.ordinal, row].float().numpy(), instance.ops, None
+    import torch
+
+    drawn = made.params[instance.name]
+    acting = [op for op in instance.ops if not (op.needs and not drawn[op.name].get("apply", np.ones(row + 1))[row])]
+    stop = next((i for i, op in enumerate(acting) if op.needs), len(acting))
+    sources = made.partners if instance.view.image == "partner" else made.images
+    levels = torch.from_numpy(np.ascontiguousarray(np.moveaxis(sources[row], -1, 0))).float()
+    alone = take({"": drawn}, np.array([row]))[""]
+    part = replace(instance, ops=tuple(acting[:stop]))
+    return render_view([levels], part, alone)[0].numpy(), part.ops, acting[stop] if stop < len(acting) else None
