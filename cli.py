@@ -72,13 +72,16 @@ def preview(words: Annotated[list[str], typer.Argument(metavar="RECIPE data=... 
 def list_names(what: Annotated[str, typer.Argument(metavar="methods|recipes")]) -> int:
     """Print the METHODS or the RECIPES there are, and where each comes from."""
     from viewmill.augment.op import nearest
-    from viewmill.augment.presets import PRESETS
+    from viewmill.augment.presets import ALIASES, PRESETS
     from viewmill.models import METHODS
 
     if what == "recipes":
+        short = {long: f" = {name}" for name, long in ALIASES.items()}
         for name, preset in PRESETS.items():
-            views = ", ".join(f"{g.count} x {g.height} px {group}" for group, g in preset.recipe.groups.items())
-            print(f"{name:14s} {views:34s} {preset.source}" + (f" ({preset.note})" if preset.note else ""))
+            most = {view.group: "up to " for view in preset.recipe.views if view.count == "variable"}
+            views = ", ".join(f"{most.get(group, '')}{g.count} x {g.height} px {group}" for group, g in preset.recipe.groups.items())
+            note = f" (decided here: {preset.note})" if preset.note else ""
+            print(f"{name + short.get(name, ''):41s} {views:41s} {preset.source}{note}")
     elif what == "methods":
         for name, info in METHODS.items():
             print(f"{name:14s} recipe {info.recipe}, at 32 px {info.recipe_32px:16s} {info.paper}")
