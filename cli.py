@@ -78,8 +78,9 @@ def list_names(what: Annotated[str, typer.Argument(metavar="methods|recipes")]) 
     if what == "recipes":
         short = {long: f" = {name}" for name, long in ALIASES.items()}
         for name, preset in PRESETS.items():
-            most = {view.group: "up to " for view in preset.recipe.views if view.count == "variable"}
-            views = ", ".join(f"{most.get(group, '')}{g.count} x {g.height} px {group}" for group, g in preset.recipe.groups.items())
+            recipe = preset.recipe
+            most = {view.group: "up to " for view in recipe.views if view.count == "variable"}
+            views = ", ".join(f"{most.get(group, '')}{g.count} x {g.height} px {group}" for group, g in recipe.groups.items())
             note = f" (decided here: {preset.note})" if preset.note else ""
             print(f"{name + short.get(name, ''):41s} {views:41s} {preset.source}{note}")
     elif what == "methods":
