@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import viewmill as vm
 from viewmill.augment import Params, Recipe, View
-from viewmill.augment.masks import CenterHole, MultiBlock, RandomExact
+from viewmill.augment.masks import CenterHole, MultiBlock, NoiseField, RandomExact
 from viewmill.augment.ops import (
     CenterCrop,
     Crop,
@@ -117,6 +117,12 @@ def test_filled_pixels_are_seen_as_they_are(photograph: np.ndarray) -> None:
     assert (pixels[12:20, 12:20] == (117, 104, 123)).all()
     assert (pixels[8:10, 8:24] == 255).all() and (pixels[8:24, 22:24] == 255).all()  # the hole's outline
     assert np.array_equal(pixels[10:12, 10:22], photograph[14:46, 26:58][10:12, 10:22])  # the ring that stays
+
+
+def test_a_mask_is_outlined_at_the_border_too() -> None:
+    blobs = NoiseField(noise_px=4, canvas_px=8, threshold=0.5, accept=(0.2, 0.3), fill=(0.0,), fill_scale="unit")
+    pixels = picture(np.zeros((3, 9, 12)), (blobs,), {"masks": {"mask": np.ones((1, 9, 12), bool)}}, 0)
+    assert (pixels[2:-2, 2:-2] == 0).all() and (pixels[:2] == 255).all() and (pixels[:, -2:] == 255).all()
 
 
 def ramps(height: int = 128, width: int = 200) -> np.ndarray:
