@@ -79,6 +79,7 @@ class DaliProducer(Producer):
         super().__init__(job, free_slot)
         self.device, self.finished, self.faults = device, dict[int, Finished](), 0
         self._dali = DaliEngine(job.recipe, job.dtype, options)
+        self.engine = self.planner.engine = self._dali
         self._ready: SimpleQueue[tuple[_Batch, list[np.ndarray]] | None] = SimpleQueue()
         self._inside: deque[tuple[_Batch, list[np.ndarray]]] = deque()  # taken by DALI and not given back yet
         self._again: deque[tuple[_Batch, list[np.ndarray]]] = deque()  # to be taken once more, by another graph

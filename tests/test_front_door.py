@@ -20,7 +20,7 @@ ABOVE = {"augment": 0, "losses": 0, "pipelines": 1, "models": 1, "evaluation": 2
 """Who may import whom: a room imports those below it, and itself."""
 
 ONLY_IN = {
-    "nvidia": ("pipelines/engines/dali.py",),
+    "nvidia": ("pipelines/engines/dali/library.py",),
     "webdataset": ("pipelines/source.py", "pipelines/pack.py", "pipelines/patterns.py"),
     "timm": ("models/backbone.py", "models/training/optimizer.py"),
 }

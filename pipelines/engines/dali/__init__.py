@@ -6,32 +6,34 @@ Images are always decoded whole: nvImageCodec's decoding of regions fails or cra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...augment.draw import Params, draw
-from ...augment.fields import pair_of
-from ...augment.masks import Mask
-from ...augment.op import Op
-from ...augment.ops import CenterCrop, Crop, Flip, RandomCrop, Resize, Tiles
-from ...augment.recipe import Instance, Recipe, UnsupportedRecipe
-from ...augment.render import apply_ops
+from ....augment.draw import Params, draw
+from ....augment.masks import Mask
+from ....augment.op import Op
+from ....augment.ops import CenterCrop, Crop, Flip, RandomCrop, Resize, Tiles
+from ....augment.recipe import Instance, Recipe, UnsupportedRecipe
+from ....augment.render import apply_ops
+from .library import dali, missing
+from .steps import Cut, Mirror, Resample, Step
 
-INSTALL = "pip install 'viewmill[dali]'"
-FILTERS = {"bilinear": "INTERP_LINEAR", "bicubic": "INTERP_CUBIC", "lanczos": "INTERP_LANCZOS3"}
+__all__ = ["RESAMPLE", "DaliEngine", "DaliOptions", "Graph", "as_ppm", "missing", "place", "render"]
+
 RESAMPLE = ("pillow", "fused")
+_TRIED: set[str] = set()
+"""Fingerprints of recipes whose torch half is known to run."""
 
 
 @dataclass(frozen=True)
 class DaliOptions:
-    """resample: "pillow" cuts the box and filters in two passes of 8 bits, the contract's arithmetic up to the outermost
-    pixels; "fused" is DALI's own, one op a view and as fast as its random_resized_crop, whose filter looks beyond the box.
+    """resample: "pillow" repeats the arithmetic of the contract to within a level or two: the box is cut, and each axis rounded
+    to 8 bits; "fused" is DALI's own way, as fast as its random_resized_crop, one op a view whose filter looks beyond the box.
 
     hw_decoder_load: the fraction of a batch that the GPU's JPEG engine decodes, the rest is left to its cores.
     prefetch_queue_depth: batches inside DALI. device_memory_padding, host_memory_padding: bytes that each decoding thread
@@ -59,70 +61,6 @@ class DaliOptions:
 
 
 @dataclass(frozen=True)
-class Cut:
-    """The op's box, cut out; what lies outside the image is 0. view: whose parameters it takes."""
-
-    view: str
-    op: Op
-
-    def arrays(self, params: Params) -> list[np.ndarray]:
-        box = params[self.view][self.op.name]["box"].astype(np.int32)
-        return [np.ascontiguousarray(box[:, :2]), np.ascontiguousarray(box[:, 2:])]
-
-    def build(self, image: Any, inputs: Iterator[Any]) -> Any:
-        return _dali().fn.slice(image, start=next(inputs), shape=next(inputs), axes=[0, 1], out_of_bounds_policy="pad",
-                                fill_values=0)
-
-
-@dataclass(frozen=True)
-class Resample:
-    """The whole of what comes in, or the op's box of it where `region`, to the op's size; mirrored where flip says so.
-
-    passes: 2 repeats Pillow's rounding to 8 bits between the axes, 1 rounds at the end.
-    """
-
-    view: str
-    op: Crop | Resize
-    flip: Flip | None
-    passes: int
-    region: bool
-
-    def arrays(self, params: Params) -> list[np.ndarray]:
-        drawn = params[self.view]
-        own = drawn[self.op.name]
-        box = own["box"].astype(np.float32)
-        size = own["size"].astype(np.float32) if isinstance(self.op, Resize) else np.full_like(box[:, 2:], self._fixed)
-        found = []
-        if self.region or self.flip is not None:
-            start, end = (box[:, :2], box[:, :2] + box[:, 2:]) if self.region else (np.zeros_like(size), np.ones_like(size))
-            if self.flip is not None:  # from right to left
-                turned = drawn[self.flip.name]["apply"][:, None] & np.array([False, True])
-                start, end = np.where(turned, end, start), np.where(turned, start, end)
-            found = [np.ascontiguousarray(start), np.ascontiguousarray(end)]
-        if self.passes == 2:  # the rule of resample.vertical_first
-            vertical = (box[:, 2] - size[:, 0] > 2 * np.maximum(box[:, 3] - size[:, 1], 0))[:, None]
-            found.append(np.where(vertical == np.array([True, False]), size, box[:, 2:]))
-        return [*found, size]
-
-    def build(self, image: Any, inputs: Iterator[Any]) -> Any:
-        fn, types = _dali().fn, _dali().types
-        resize = partial(fn.resize, interp_type=getattr(types, FILTERS[str(self.op.filter)]), antialias=bool(self.op.antialias),
-                         subpixel_scale=False, dtype=types.UINT8)
-        if self.region or self.flip is not None:
-            resize_first = partial(resize, roi_start=next(inputs), roi_end=next(inputs), roi_relative=not self.region)
-        else:
-            resize_first = resize
-        if self.passes == 2:
-            image, resize_first = resize_first(image, size=next(inputs)), resize
-        return resize_first(image, size=next(inputs))
-
-    @property
-    def _fixed(self) -> tuple[int, int]:
-        assert isinstance(self.op, Crop) and self.op.size_px is not None
-        return pair_of(self.op.size_px)
-
-
-@dataclass(frozen=True)
 class Work:
     """What torch does at once: views of one group with equal ops, from number `first` on. crops: which outputs of the graph
     they begin with; ops: those that are left; absent: the op whose `present` blanks what is not there."""
@@ -143,39 +81,41 @@ class DaliEngine:
 
     def __init__(self, recipe: Recipe, dtype: str = "float32", options: DaliOptions | None = None) -> None:
         self.recipe, self.dtype, self.options = recipe, getattr(torch, dtype), options or DaliOptions()
-        self.nodes: list[tuple[int, Cut | Resample]] = []  # of which node's output, or -1 for the decoded image
+        self.nodes: list[tuple[int, Step]] = []  # of which node's output, or -1 for the decoded image
         self.outputs: list[int] = []  # numbers of nodes
         self.works: list[Work] = []
         owners: dict[Any, str] = {}
         for instance in recipe.instances:
             self._add(instance, owners)
-        self._try()
+        if recipe.fingerprint not in _TRIED:
+            self._try()
+            _TRIED.add(recipe.fingerprint)
 
     def pack(self, params: Params) -> range:
         """Nothing is packed: `arrays` reads the parameters of whole batches."""
-        step = self.nodes[0][1]
-        return range(len(params[step.view][step.op.name]["box"]))
+        return range(len(self.nodes[0][1].arrays(params)[0]))
 
     def render_into(self, image: np.ndarray, packed_row: Any, out: dict[str, np.ndarray], row: int,
                     partner: np.ndarray | None = None) -> None:
         raise NotImplementedError("the dali engine makes whole batches: see Graph and finish")
 
-    def arrays(self, params: Params) -> list[np.ndarray]:
-        """What the graph takes besides the images, in its order; (N, 2) each."""
+    def arrays(self, params: Params) -> list[Any]:
+        """What the graph takes besides the images, in its order: arrays of N, or lists of N arrays."""
         return [array for _, step in self.nodes for array in step.arrays(params)]
 
     def define(self, source: Callable[[], Sequence[Any]], batch_size: int, threads: int, device: torch.device) -> Any:
         """The pipeline, not built. source() -> N encoded images, (bytes,) uint8 each, then `arrays`. Out: (N, h, w, 3) uint8
         for each output, on the device."""
-        fn, types = _dali().fn, _dali().types
+        fn, types = dali().fn, dali().types
         on_gpu, options = device.type == "cuda", self.options
-        kinds = [types.UINT8, *(_dali_type(array) for array in self.arrays(self._example()))]
-        pipe = _dali().Pipeline(batch_size, threads, (device.index or 0) if on_gpu else None, exec_dynamic=True,
+        example = [np.asarray(array[0]) for array in self.arrays(self._example())]
+        kinds = [types.UINT8, *(types.INT32 if each.dtype == np.int32 else types.FLOAT for each in example)]
+        pipe = dali().Pipeline(batch_size, threads, (device.index or 0) if on_gpu else None, exec_dynamic=True,
                         prefetch_queue_depth=options.prefetch_queue_depth)
         with pipe:
             # A function of Python: DALI looks for one inside of any other callable, and never ends.
             encoded, *inputs = fn.external_source(source=lambda: source(), num_outputs=len(kinds), batch=True, dtype=kinds,
-                                                  ndim=[1] * len(kinds))
+                                                  ndim=[1, *(each.ndim for each in example)])
             on_device = {"hw_decoder_load": options.hw_decoder_load, "device_memory_padding": options.device_memory_padding,
                          "host_memory_padding": options.host_memory_padding,
                          "preallocate_width_hint": options.width_hint_px, "preallocate_height_hint": options.height_hint_px}
@@ -233,13 +173,15 @@ class DaliEngine:
         else:
             self.works.append(Work(instance.group, instance.ordinal, (instance.name,), (crop,), rest, absent))
 
-    def _steps(self, view: str, op: Op, flip: Flip | None) -> tuple[Cut | Resample, ...]:
+    def _steps(self, view: str, op: Op, flip: Flip | None) -> tuple[Step, ...]:
         fused = self.options.resample == "fused"
+        if isinstance(op, Flip):
+            return (Mirror(view, op),)
         if not isinstance(op, Crop | Resize):
             return (Cut(view, op),)
         if fused:
-            return (Resample(view, op, flip, 1, region=isinstance(op, Crop)),)
-        resample = Resample(view, op, flip, 2 if op.antialias else 1, region=False)
+            return (Resample(view, op, flip, exact=False, region=isinstance(op, Crop)),)
+        resample = Resample(view, op, flip, exact=bool(op.antialias), region=False)
         return (Cut(view, op), resample) if isinstance(op, Crop) else (resample,)
 
     def _split(self, instance: Instance) -> tuple[list[Op], tuple[Op, ...]]:
@@ -254,7 +196,7 @@ class DaliEngine:
         geometry: list[Op] = []
         size: tuple[int, int] | None = None
         for number, op in enumerate(instance.ops):
-            if not isinstance(op, Crop | Resize | RandomCrop | CenterCrop | Tiles):
+            if not isinstance(op, Crop | Resize | RandomCrop | CenterCrop | Tiles | Flip):
                 raise UnsupportedRecipe(f"{where}the dali engine crops before anything else, and {op.type} comes first{way_out}")
             if isinstance(op, Crop | Resize):
                 if op.filter == "bicubic" and op.cubic_a not in (None, -0.5):
@@ -315,15 +257,6 @@ def render(images: Sequence[np.ndarray], recipe: Recipe, params: Params, dtype: 
     return engine.finish(graph.run(), params)
 
 
-def missing() -> str:
-    """Empty where DALI can be imported, else what to do about it, in one line."""
-    try:
-        import nvidia.dali  # noqa: F401
-    except (ImportError, OSError) as error:  # OSError: a library of the system that it wants
-        return f"engine='dali' needs NVIDIA DALI, which cannot be imported ({error}): {INSTALL}"
-    return ""
-
-
 def place(device: torch.device | str | None) -> torch.device:
     """Where to work: on the device that is asked for, else on the current GPU, else on the CPU."""
     if device is None:
@@ -343,15 +276,3 @@ def _drawn_once(op: Op) -> bool:
     """Whether all copies of a view have the same parameters of this op. Tiles never do: each copy is another one."""
     whole = isinstance(op, CenterCrop) or (isinstance(op, Resize) and op.mode != "area")
     return whole or (getattr(op, "scope", "") == "image" and not isinstance(op, Tiles))
-
-
-def _dali_type(array: np.ndarray) -> Any:
-    types = _dali().types
-    return types.INT32 if array.dtype == np.int32 else types.FLOAT
-
-
-def _dali() -> Any:
-    """The library, imported on first use. Untyped: its stubs are there only where it is installed."""
-    import nvidia.dali
-
-    return nvidia.dali
