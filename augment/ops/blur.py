@@ -88,17 +88,26 @@ class Blur(Op):
         import torch
 
         sigma_px = torch.as_tensor(params["sigma_px"])
-        rows = sorted(acting(params["apply"]), key=sigma_px.tolist().__getitem__)  # few taps with few
-        for start in range(0, len(rows), AT_ONCE):
-            some = rows[start:start + AT_ONCE]
-            weights = self._weights(sigma_px[some], float(sigma_px[some[-1]]))
+        rows = acting(params["apply"])
+        reaches = [box_reach(sigma) if self.kind == "pillow" else 0 for sigma in sigma_px.tolist()]
+        at_once = max(CACHED_PX // max(images.shape[2] * images.shape[3], 1), 1)
+        for reach in {reaches[row] for row in rows}:  # few taps with few
+            alike = torch.tensor([row for row in rows if reaches[row] == reach])
+            weights = self._weights(sigma_px[alike], float(sigma_px[alike].max()))
+            matrices = [passes_matrix(weights, size, self._passes, str(self.border)).to(images.dtype)
+                        for size in images.shape[2:]]
             with torch.autocast("cpu", enabled=False):
-                images[some] = banded(images[some], weights, self._passes, str(self.border))
+                for some in range(0, len(alike), at_once):
+                    part, index = slice(some, some + at_once), alike[some:some + at_once]
+                    taken = images.index_select(0, index)
+                    for axis, matrix in zip((2, 3), matrices, strict=True):
+                        taken = in_one_pass(taken, matrix[part], axis)
+                    images.index_copy_(0, index, taken)
         return images
 
 
-AT_ONCE = 16
-"""Images whose planes still share a cache."""
+CACHED_PX = 2**17
+"""Pixels of the images that are blurred at once, and stay in the cache."""
 
 
 def box_reach(sigma_px: float) -> int:
@@ -152,56 +161,40 @@ def fir(images: Tensor, weights: Tensor, axis: int, border: str) -> Tensor:
     return out
 
 
-def banded(images: Tensor, weights: Tensor, passes: int, border: str) -> Tensor:
-    """`fir` that many times along both axes, as products of blocks of rows with narrow bands of one matrix per image."""
-    import torch
-
-    wide = passes * (weights.shape[1] // 2)
-    block = max(BLOCK, 2 * wide)
-    matrices: dict[int, Tensor] = {}
-    for axis in (2, 3):
-        size = images.shape[axis]
-        short = min(size, 3 * block)
-        if short not in matrices:
-            matrices[short] = passes_matrix(weights, short, passes, border).to(images.dtype)
-        out = torch.empty_like(images, memory_format=torch.contiguous_format)
-        for start in range(0, size, block):
-            stop = min(start + block, size)
-            low, high = max(start - wide, 0), min(stop + wide, size)
-            # Where the same rows stand in the short matrix: at its start, its end, or between, where all are alike.
-            by = 0 if start == 0 else short - size if high == size else block - start
-            band = matrices[short][:, start + by:stop + by, low + by:high + by]
-            if axis == 2:
-                out[:, :, start:stop] = band[:, None] @ images[:, :, low:high]
-            else:
-                rows = images.reshape(len(images), -1, size)[:, :, low:high] @ band.mT
-                out.flatten(1, 2)[:, :, start:stop] = rows
-        images = out
-    return images
-
-
-BLOCK = 16
-"""Rows of a product: longer ones multiply more zeros."""
-
-
 def passes_matrix(weights: Tensor, size: int, passes: int, border: str) -> Tensor:
-    """(N, taps) -> (N, size, size) float64: that many passes of `fir` over an axis. Between the borders all rows are alike, so
-    the product is taken on an axis just long enough, and its middle row repeated."""
-    import torch
-
+    """(N, taps) -> (N, S, S) float64: that many passes of `fir` over an axis, on one of S <= size pixels that has a row which
+    no border touches."""
     reach = passes * (weights.shape[1] // 2)
-    small = min(size, 4 * reach + 1)
-    once = border_matrix(weights, small, border)
+    once = border_matrix(weights, min(size, 4 * reach + 1), border)
     product = once
     for _ in range(passes - 1):
         product = product @ once
-    if small == size:
-        return product
-    i = torch.arange(size)
-    row = torch.where(i < 2 * reach, i, torch.where(i >= size - 2 * reach, i + small - size, 2 * reach))[:, None]
-    column = i - i[:, None] + row
-    inside = (column >= 0) & (column < small)
-    return torch.where(inside, product.flatten(1)[:, torch.where(inside, row * small + column, 0)], 0.0)
+    return product
+
+
+def in_one_pass(images: Tensor, matrix: Tensor, axis: int) -> Tensor:
+    """What the matrix of `passes_matrix` stands for: the taps of its middle row, except near the borders."""
+    import torch
+
+    size, short = images.shape[axis], matrix.shape[1]
+    if size == short:
+        return times(matrix, images, axis)
+    reach = short // 4
+    taps = matrix[:, 2 * reach, reach:3 * reach + 1, None, None, None].unbind(1)
+    out = torch.mul(images, taps[reach])
+    for k in range(1, reach + 1):
+        out.narrow(axis, k, size - k).addcmul_(images.narrow(axis, 0, size - k), taps[reach - k])
+        out.narrow(axis, 0, size - k).addcmul_(images.narrow(axis, k, size - k), taps[reach + k])
+    start = times(matrix[:, :reach, :2 * reach], images.narrow(axis, 0, 2 * reach), axis)
+    end = times(matrix[:, -reach:, -2 * reach:], images.narrow(axis, size - 2 * reach, 2 * reach), axis)
+    out.narrow(axis, 0, reach).copy_(start)
+    out.narrow(axis, size - reach, reach).copy_(end)
+    return out
+
+
+def times(matrices: Tensor, images: Tensor, axis: int) -> Tensor:
+    """Each image's matrix (N, out, size) along an axis of its planes."""
+    return matrices[:, None] @ images if axis == 2 else images @ matrices[:, None].mT
 
 
 def border_matrix(weights: Tensor, size: int, border: str) -> Tensor:

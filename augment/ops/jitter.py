@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import fields, laws
 from ..op import Op
-from .batched import coin, column, luma, one_by_one, passed_through, weighted_sum, where
+from .batched import acting, coin, column, luma, one_by_one, passed_through, weighted_sum, where
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -109,43 +109,53 @@ class Jitter(Op):
         return images.clamp(0, 255)
 
     def apply_(self, images: Tensor, params: OpParams) -> Tensor:
-        """In place; of a few images, those together that take the same step next."""
+        """In place. A large image goes through all its steps alone, while it lies in the cache; small ones turn their hue many
+        at a time, since there a call costs more than its pixels."""
         import torch
 
         names = ("brightness", "contrast", "saturation", "hue_turns")
-        factors = [torch.as_tensor(params[name]).to(images.dtype).reshape(-1, 1, 1, 1) for name in names]
-        orders, apply = torch.as_tensor(params["order"]).tolist(), torch.as_tensor(params["apply"]).tolist()
-        px = images.shape[2] * images.shape[3]
-        at_once = 1 if 2 * px > CACHED_PX else 4 * CACHED_PX // px
-        for start in range(0, len(images), at_once):
-            rows = [row for row in range(start, min(start + at_once, len(images))) if apply[row]]
-            for slot in range(4):
-                for number in range(4):
-                    some = [row for row in rows if orders[row][slot] == number]
-                    if some and self.strengths()[number] > 0:
-                        self._step_(images, some, number, factors[number][some])
+        factors = torch.stack([torch.as_tensor(params[name]).to(images.dtype) for name in names], 1)
+        orders = torch.as_tensor(params["order"]).tolist()
+        rows = sorted(acting(params["apply"]), key=lambda row: orders[row].index(3))  # those that turn together lie together
+        together = max(CACHED_PX // max(images.shape[2] * images.shape[3], 1), 1)
+        at_once = 1 if together == 1 else 16 * together
+        for start in range(0, len(rows), at_once):
+            some = rows[start:start + at_once]
+            index = torch.tensor(some)
+            taken = images[some[0]:some[0] + 1] if len(some) == 1 else images.index_select(0, index)
+            self._steps_(taken, factors[index], [orders[row] for row in some], together)
+            if len(some) > 1:
+                images.index_copy_(0, index, taken)
         return images if self.clamp == "each-step" else images.clamp_(0, 255)
 
-    def _step_(self, images: Tensor, rows: list[int], number: int, factor: Tensor) -> None:
-        """One of STEPS on some rows, each with its factor (R, 1, 1, 1)."""
-        x = images[rows[0]:rows[0] + 1] if len(rows) == 1 else images[rows]
-        if number == 3:
-            turn_hue_(x, factor)
+    def _steps_(self, images: Tensor, factors: Tensor, orders: list[list[int]], together: int) -> None:
+        """Every step of every image, in place, by slots. factors (N, 4), in the order of STEPS."""
+        of_each, strengths = factors.tolist(), self.strengths()
+        for slot in range(4):
+            turning = [row for row, order in enumerate(orders) if order[slot] == 3 and strengths[3] > 0]
+            for row, order in enumerate(orders):
+                if order[slot] != 3 and strengths[order[slot]] > 0:
+                    self._step_(images[row:row + 1], order[slot], of_each[row][order[slot]])
+            for first in turning[::together]:
+                some = slice(first, min(first + together, turning[-1] + 1))
+                turn_hue_(images[some], factors[some, 3])
+
+    def _step_(self, image: Tensor, number: int, factor: float) -> None:
+        """Another step than hue on one image (1, 3, H, W)."""
+        shifts = number == 0 and self.brightness_law == "additive"
+        if shifts:
+            image.add_(255 * factor)
+        elif number == 0:
+            image.mul_(factor)
+        elif number == 1:
+            shift = self.pivot(image).mul_(1 - factor)
+            image.mul_(factor).add_(shift)
+        elif self.saturation_law == "gray-blend":
+            blend_(weighted_sum(image), image, factor)
         else:
-            if number == 0:
-                _ = x.add_(factor, alpha=255) if self.brightness_law == "additive" else x.mul_(factor)
-            elif number == 1:
-                shift = self.pivot(x).mul_(1 - factor)
-                x.mul_(factor).add_(shift)
-            elif self.saturation_law == "gray-blend":
-                blend_(weighted_sum(x), x, factor)
-            else:
-                x.copy_(scale_saturation(x, factor))
-            shifts = number == 0 and self.brightness_law == "additive"
-            if self.clamp == "each-step" and (shifts or bool((factor > 1).any())):  # a blend within [0, 1] stays within
-                x.clamp_(0, 255)
-        if len(rows) > 1:
-            images[rows] = x
+            image.copy_(scale_saturation(image, image.new_tensor(factor)))
+        if self.clamp == "each-step" and (shifts or factor > 1):  # a blend within [0, 1] stays within
+            image.clamp_(0, 255)
 
     def pivot(self, images: Tensor) -> Tensor:
         """What contrast blends with: one rounded mean luma per image, or each channel's mean. (N, 1 or 3, 1, 1)."""
@@ -159,8 +169,7 @@ class Jitter(Op):
 
 
 CACHED_PX = 2**16
-"""Pixels for which a step's planes stay in the cache: larger images go through all their steps alone, of smaller ones about so
-many take one step together."""
+"""Pixels for which the planes of a turn of hue stay in the cache."""
 
 
 def blend(degenerate: Tensor, images: Tensor, factor: Tensor) -> Tensor:
@@ -168,7 +177,7 @@ def blend(degenerate: Tensor, images: Tensor, factor: Tensor) -> Tensor:
     return degenerate + factor * (images - degenerate)
 
 
-def blend_(degenerate: Tensor, images: Tensor, factor: Tensor) -> None:
+def blend_(degenerate: Tensor, images: Tensor, factor: float) -> None:
     """The same in place."""
     import torch
 
@@ -182,19 +191,22 @@ def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
 
 
 def turn_hue_(images: Tensor, turns: Tensor) -> None:
-    """The same in place, in fewer sweeps: the hue is counted from the smallest channel, which makes it positive, and remainders
-    are by floor, which runs in vectors."""
+    """The same in place, in sweeps that run in vectors: the hue is counted from the smallest channel, which makes it positive,
+    remainders are by floor, and choices by weights of 0 and 1. turns (N,)."""
     import torch
 
     r, g, b = images.unbind(1)
-    turns = turns.reshape(-1, 1, 1)
     top, low = torch.maximum(r, g), torch.minimum(r, g)
     torch.maximum(top, b, out=top)
     torch.minimum(low, b, out=low)
     span = top - low
-    other = torch.where(low == r, (b - g).add_(span, alpha=3), (r - b).add_(span, alpha=5))
-    hue = torch.where(low == b, (g - r).add_(span), other).div_(span.clamp(min=1e-30))  # sixths of a turn, 0 to 6
-    torch.add((255 * turns).trunc() - 0.5, hue, alpha=255 / 6, out=hue)
+    r_is_more = torch.sub(r, low).mul_(1e30).clamp_(max=1)  # than the smallest channel: 1, else 0
+    b_is_more = torch.sub(b, low, out=low).mul_(1e30).clamp_(max=1)
+    hue = torch.lerp((b - g).add_(span, alpha=3), (r - b).add_(span, alpha=5), r_is_more)
+    other = torch.sub(g, r, out=r_is_more).add_(span)
+    torch.lerp(other, hue, b_is_more, out=hue)
+    hue.div_(torch.clamp(span, min=1e-30, out=other))  # sixths of a turn, 0 to 6
+    torch.add((255 * turns.reshape(-1, 1, 1)).trunc() - 0.5, hue, alpha=255 / 6, out=hue)
     hue.sub_(torch.mul(hue, 1 / 256, out=other).floor_(), alpha=256).mul_(6 / 255)
     # The circle has 256 steps of 1/255, so that the last begins it anew. One channel is the top less span times
     # clamp(2 - |hue - 3|, 0, 1), the others less span times clamp(|hue - 2 or 4| - 1, 0, 1).
