@@ -137,11 +137,11 @@ def windows(images: Tensor, box: Any, out_hw: tuple[int, int]) -> Tensor:
 
 
 def resize(images: Tensor, out_hw: tuple[int, int], filter: str, antialias: bool, cubic_a: float = -0.5) -> Tensor:
-    """(C, H, W) or (N, C, H, W) levels, whole -> (..., *out_hw) whole levels, float32."""
+    """(C, H, W) or (N, C, H, W) levels, rounded half up first -> (..., *out_hw) whole levels, float32."""
     import torch
 
     box_hw = (images.shape[-2], images.shape[-1])
-    x = images.to(torch.float64)
+    x = _rounded(images.to(torch.float64))
     for axis in (0, 1) if vertical_first(box_hw, out_hw) else (1, 0):
         if box_hw[axis] == out_hw[axis]:
             continue
@@ -162,6 +162,7 @@ def _batch_resize(images: Tensor, box: Tensor, out_hw: tuple[int, int], filter: 
     import torch
     from torch.nn.functional import pad
 
+    images = _rounded(images)
     height, width = images.shape[2:]
     law = antialiased if antialias else interpolating
     rows = law(box[:, 0], box[:, 2], height, out_hw[0], filter, cubic_a)
