@@ -33,8 +33,6 @@ from viewmill.augment.ops import (
 from viewmill.augment.ops.jitter import STEPS
 
 STEP_FIELDS = {"brightness": "factor", "contrast": "factor", "saturation": "factor", "hue": "turns"}
-WITHOUT_KERNEL = {"cutout", "sharpness", "posterize", "autocontrast", "equalize", "lab_split"}
-"""Ops that the torch engine renders and the cpu engine does not yet."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +67,6 @@ def cases(shared: Path) -> list[Case]:
         found += [one] if copies == 1 else [
             replace(one, name=f"{one.name}/{copy}", oracle=oracle[copy], copy=copy) for copy in range(copies)]
     return found
-
-
-def has_kernel(case: Case) -> bool:
-    """Whether the cpu engine renders it as well."""
-    return not WITHOUT_KERNEL & {op.type for op in case.recipe.views[0].ops or ()}
 
 
 def decode(shard: Path, key: str) -> np.ndarray:

@@ -29,22 +29,20 @@ def mirror(planes: Any, height: int, width: int) -> None:
 
 
 @kernel
-def rotate(planes: Any, height: int, width: int, turns: int, spare: Any) -> None:
-    """By quarter turns, counter-clockwise, in place by way of spare (>= height * width,)."""
+def rotate(source: Any, height: int, width: int, turns: int, out: Any) -> None:
+    """out (>= 3 * height * width,) = the planes of source by quarter turns, counter-clockwise, 1 to 3."""
     n = height * width
     for c in range(3):
-        line = planes[c]
-        spare[:n] = line[:n]
+        plane, turned = source[c * n : (c + 1) * n], out[c * n : (c + 1) * n]
         if turns == 2:
             for i in range(n):
-                line[n - 1 - i] = spare[i]
+                turned[n - 1 - i] = plane[i]
             continue
         for y0 in range(0, height, BLOCK):  # squares that stay in the first cache, both as read and as written
-            for x0 in range(0, width, BLOCK):
-                for x in range(x0, min(x0 + BLOCK, width)):
-                    for y in range(y0, min(y0 + BLOCK, height)):
-                        at = (width - 1 - x) * height + y if turns == 1 else x * height + (height - 1 - y)
-                        line[at] = spare[y * width + x]
+            for x in range(width):
+                first = (width - 1 - x) * height if turns == 1 else x * height + height - 1
+                for y in range(y0, min(y0 + BLOCK, height)):
+                    turned[first + y if turns == 1 else first - y] = plane[y * width + x]
 
 
 @kernel

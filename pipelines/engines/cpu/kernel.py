@@ -137,7 +137,8 @@ def render_image(image: Any, partner: Any, steps: Any, constants: Any, instances
         planes = pixels[:0].reshape(3, 0)
         if instances[v, BASE] > 0 and instances[v, BASE] == kept and not other:
             h, w, planar, begin = kept_h, kept_w, True, begin + instances[v, SHARED]
-            if steps[begin, 0] != CUT:
+            turned = steps[begin, 0] == ROTATE and params[steps[begin, 2]] != 0
+            if steps[begin, 0] != CUT and not turned:
                 pixels[: 3 * h * w] = base[: 3 * h * w]
             planes = pixels[: 3 * h * w].reshape(3, h * w)
         for s in range(begin, instances[v, END]):
@@ -154,7 +155,7 @@ def render_image(image: Any, partner: Any, steps: Any, constants: Any, instances
                 if (code != CUT and (min(top, left) < 0 or top + bh > h or left + bw > w)) or min(bh, bw) < 1:
                     raise ValueError(OUTSIDE)
                 if code == CUT:
-                    if planar and s == begin:  # a part of what is kept
+                    if planar and s == begin:  # as is right after what neighbours share
                         for c in range(3):
                             geometry.window(base[c * h * w : (c + 1) * h * w], h, w, top, left, bh, bw, mirrored,
                                             pixels[c * bh * bw : (c + 1) * bh * bw])
@@ -191,7 +192,11 @@ def render_image(image: Any, partner: Any, steps: Any, constants: Any, instances
                 elif code == ROTATE:
                     turns = int(params[at])
                     if turns != 0:
-                        geometry.rotate(planes, h, w, turns, spare)
+                        if s == begin and begin > instances[v, BEGIN]:
+                            geometry.rotate(base, h, w, turns, pixels)
+                        else:
+                            spare[: 3 * h * w] = pixels[: 3 * h * w]
+                            geometry.rotate(spare, h, w, turns, pixels)
                         if turns % 2 == 1:
                             h, w = w, h
                 elif code == JITTER:

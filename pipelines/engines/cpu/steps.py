@@ -78,14 +78,18 @@ class Builder:
         height, width = self.size = instance.size_hw
         self.channels = instance.channels
         self.largest = (max(self.largest[0], height), max(self.largest[1], width))
-        ops = instance.ops if any(isinstance(op, Normalize) for op in instance.ops) else (*instance.ops, Normalize(kind="none"))
-        last = next(op for op in reversed(ops) if isinstance(op, Normalize))
+        ops = instance.ops
+        last = next((op for op in reversed(ops) if isinstance(op, Normalize)), None)
+        as_it_is = any(isinstance(op, Sobel) or (isinstance(op, LabSplit) and last is None) for op in ops)
+        if last is None and not as_it_is:
+            last = Normalize(kind="none")
+            ops = (*ops, last)
         for op in ops:
             if isinstance(op, Occlude):
                 other = self.width
                 self._take(instance.name, op, "partner")
             known = len(self.steps)
-            if isinstance(op, Normalize) and op is last and not any(isinstance(o, Sobel) for o in ops):
+            if isinstance(op, Normalize) and op is last and not as_it_is:
                 done = self._store(number, op, instance.channels)
             elif isinstance(op, Normalize):
                 done = self._affine(number, op)
@@ -94,8 +98,9 @@ class Builder:
             if not done:
                 return other, op
             for step in self.steps[known:]:
-                self.keys.append(("lab",) if step[0] == codes.LAB else _key(op, instance))
-        if any(isinstance(o, Sobel) for o in ops):
+                key = None if step[0] == codes.STORE else _key(op, instance)
+                self.keys.append(("lab",) if step[0] == codes.LAB else key)
+        if as_it_is:
             self._step(codes.STORE, number, (codes.MEAN_STD,), (1.0,) * 3 + (0.0,) * 3)
             self.keys.append(None)
         self._fold_flip(begin)
