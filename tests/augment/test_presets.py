@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 import viewmill as vm
-from viewmill.augment import Params
+from PIL import Image
+from viewmill.augment import Params, Recipe, View
 from viewmill.augment.draw import take
+from viewmill.augment.ops import Grayscale, Resize
 from viewmill.augment.presets import ALIASES, PRESETS, names, recipe
 from viewmill.augment.render import render
 
@@ -116,3 +118,16 @@ def test_ops_before_the_crop_see_each_image_at_its_own_size(name: str) -> None:
         alone = render(torch.from_numpy(image)[None], vm.recipe(name), take(params, np.array([row])))
         for group in views:
             assert np.array_equal(views[group][:, row].numpy(), alone[group][:, 0].numpy())
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_resize_takes_the_whole_levels_that_pillow_would_have(together: bool) -> None:
+    """Gray before the resize, as Pillow does it on bytes; fractions of a level would leave a tenth of a level on average."""
+    image = np.random.default_rng(2).integers(0, 256, (40, 61, 3), dtype=np.uint8)
+    gray = Image.fromarray(image).convert("L").resize((64, 64), Image.Resampling.BILINEAR)
+    small = Resize(mode="exact", side_px=64, filter="bilinear", antialias=True)
+    made = Recipe((View("a", 64, (Grayscale(p=1.0), small)),))
+    params = vm.draw(made, 0, 0, np.arange(1), np.array([[40, 61]]))
+    views = render(torch.from_numpy(image)[None] if together else [image], made, params)["a"][0, 0] * 255
+    apart = np.abs(views.numpy() - np.asarray(gray, np.float32))
+    assert apart.max() <= 1.001 and apart.mean() < 0.01
