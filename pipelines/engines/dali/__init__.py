@@ -6,6 +6,7 @@ Images are always decoded whole: nvImageCodec's decoding of regions fails or cra
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,12 +20,13 @@ from ....augment.masks import Mask
 from ....augment.op import Op
 from ....augment.ops import CenterCrop, Crop, Flip, RandomCrop, Resize, Tiles
 from ....augment.recipe import Instance, Recipe, UnsupportedRecipe
-from ....augment.render import apply_ops
+from ....augment.render import apply_ops, compiled_ops
 from .library import dali, missing
 from .steps import Cut, Mirror, Resample, Step
 
 __all__ = ["RESAMPLE", "DaliEngine", "DaliOptions", "Graph", "as_ppm", "missing", "place", "render"]
 
+LOG = logging.getLogger("viewmill")
 RESAMPLE = ("pillow", "fused")
 _TRIED: set[str] = set()
 """Fingerprints of recipes whose torch half is known to run."""
@@ -38,6 +40,7 @@ class DaliOptions:
     hw_decoder_load: the fraction of a batch that the GPU's JPEG engine decodes, the rest is left to its cores.
     prefetch_queue_depth: batches inside DALI. device_memory_padding, host_memory_padding: bytes that each decoding thread
     begins with; width_hint_px, height_hint_px: the largest image expected, 0 unknown: memory that need not grow later.
+    compile: whether torch fuses what comes after the crop, at the first batch; None: on a GPU.
     """
 
     resample: str = "pillow"
@@ -47,6 +50,7 @@ class DaliOptions:
     host_memory_padding: int = 8 * 2**20
     width_hint_px: int = 0
     height_hint_px: int = 0
+    compile: bool | None = None
 
     def __post_init__(self) -> None:
         if self.resample not in RESAMPLE:
@@ -84,6 +88,7 @@ class DaliEngine:
         self.nodes: list[tuple[int, Step]] = []  # of which node's output, or -1 for the decoded image
         self.outputs: list[int] = []  # numbers of nodes
         self.works: list[Work] = []
+        self._not_compiled: set[tuple[Op, ...]] = set()
         owners: dict[Any, str] = {}
         for instance in recipe.instances:
             self._add(instance, owners)
@@ -143,10 +148,21 @@ class DaliEngine:
                     levels = levels * present.reshape(-1, 1, 1, 1)
                 drawn = {op.name: {} if type(op).apply is Mask.apply else _together(params, work.views, op, device)
                          for op in work.ops}
-                views = apply_ops(levels, work.ops, drawn)
+                views = self._apply(levels, work.ops, drawn)
                 target = out[work.group][work.first:work.first + len(work.views)]
                 target.copy_(views.reshape(target.shape))
         return out
+
+    def _apply(self, levels: Tensor, ops: tuple[Op, ...], drawn: dict[str, dict[str, Tensor]]) -> Tensor:
+        asked = levels.device.type == "cuda" if self.options.compile is None else self.options.compile
+        if asked and ops not in self._not_compiled:
+            try:
+                return compiled_ops(ops)(levels, drawn)
+            except Exception as error:  # no compiler here, or an op that is not one graph
+                self._not_compiled.add(ops)
+                LOG.warning("torch cannot compile %s, which run one by one: %s", ", ".join(op.type for op in ops),
+                            next(iter(str(error).strip().splitlines()), type(error).__name__))
+        return apply_ops(levels, ops, drawn)
 
     def _add(self, instance: Instance, owners: dict[Any, str]) -> None:
         geometry, rest = self._split(instance)

@@ -26,6 +26,7 @@ from viewmill.augment.ops import (
     Tiles,
 )
 from viewmill.augment.presets import names
+from viewmill.augment.render import apply_ops
 from viewmill.pipelines.engines import dali
 
 nvidia = pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed")
@@ -164,6 +165,31 @@ def test_half_types(pictures: list[np.ndarray]) -> None:
     exact = dali.render(pictures, recipe, params, device="cpu")["a"]
     half = dali.render(pictures, recipe, params, "bfloat16", device="cpu")["a"]
     assert half.dtype == torch.bfloat16 and torch.equal(half, exact.to(torch.bfloat16))
+
+
+def test_what_follows_the_crop_is_compiled_where_that_works(pictures: list[np.ndarray], monkeypatch: pytest.MonkeyPatch,
+                                                            caplog: pytest.LogCaptureFixture) -> None:
+    recipe = one(Crop(size_px=24), Grayscale(p=0.5), Solarize(p=0.5))
+    params = vm.draw(recipe, 0, 0, np.arange(5), np.array(SIZES))
+    eager = dali.render(pictures, recipe, params, device="cpu")["a"]
+    called = []
+
+    def fused(ops: tuple[Op, ...]) -> Any:
+        called.append([op.type for op in ops])
+        return lambda images, drawn: apply_ops(images, ops, drawn) + 1
+
+    monkeypatch.setattr(dali, "compiled_ops", fused)
+    compiled = dali.render(pictures, recipe, params, device="cpu", options=dali.DaliOptions(compile=True))["a"]
+    assert called == [["grayscale", "solarize"]] and torch.allclose(compiled, eager + 1)
+    assert torch.equal(dali.render(pictures, recipe, params, device="cpu")["a"], eager) and len(called) == 1
+
+    monkeypatch.setattr(dali, "compiled_ops", lambda ops: lambda images, drawn: 1 / 0)
+    engine = dali.DaliEngine(recipe, options=dali.DaliOptions(compile=True))
+    crops = [torch.zeros((5, 24, 24, 3), dtype=torch.uint8)]
+    with caplog.at_level("WARNING", "viewmill"):
+        assert torch.equal(engine.finish(crops, params)["a"], engine.finish(crops, params)["a"])
+    said = [record.message for record in caplog.records]
+    assert said == ["torch cannot compile grayscale, solarize, which run one by one: division by zero"]
 
 
 @pytest.mark.parametrize(("recipe", "said"), [
