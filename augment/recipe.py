@@ -11,6 +11,7 @@ from typing import Any, Literal
 from .fields import is_size, pair_of
 from .op import Op, UnsupportedRecipe, nearest
 from .ops import Normalize, op_from_dict
+from .sharing import key, prefixes
 
 __all__ = ["GroupShape", "Instance", "Recipe", "UnsupportedRecipe", "View"]
 
@@ -158,6 +159,11 @@ class Recipe:
             groups.setdefault((instance.world, instance.group), []).append(instance)
         return tuple(tuple(group) for group in groups.values())
 
+    @cached_property
+    def alike(self) -> list[tuple[int, int]]:
+        """Of each instance: which run of neighbours begins with the same ops, and how many those are; see `sharing.prefixes`."""
+        return prefixes([[key(op, instance) for op in instance.ops] for instance in self.instances])
+
     @property
     def takes_partner(self) -> bool:
         """Whether a second image is needed for each sample."""
@@ -290,8 +296,8 @@ def _named_apart(ops: tuple[Op, ...]) -> tuple[Op, ...]:
 
 def _view_from_dict(data: dict[str, Any]) -> View:
     known = {"group", "count", "size_px", "ops", "roles", "labels", "image", "first_copy", "most"}
-    for key in data:
-        if key not in known:
-            raise ValueError(f"a view has no field {key!r}; {nearest(key, sorted(known))}")
+    for name in data:
+        if name not in known:
+            raise ValueError(f"a view has no field {name!r}; {nearest(name, sorted(known))}")
     ops = data.get("ops")
     return View(**{**data, "ops": None if ops is None else tuple(op_from_dict(op) for op in ops)})

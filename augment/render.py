@@ -33,9 +33,15 @@ def render(images: Sequence[Any] | Tensor, recipe: Recipe, params: Params, devic
     levels = _levels_of(images, device)
     others = None if partners is None else _levels_of(partners, device)
     groups: dict[str, list[Tensor]] = {}
-    for instance in recipe.instances:
-        view = render_view(levels, instance, params[instance.name], partners=others, models=models)
-        groups.setdefault(instance.group, []).append(view)
+    run, begun = 0, None
+    for instance, (number, common) in zip(recipe.instances, recipe.alike, strict=True):
+        drawn, ops = params[instance.name], instance.ops
+        images = _sources(levels, instance, drawn, others)
+        if number and images is levels:
+            if number != run:
+                run, begun = number, _applied(images, ops[:common], drawn, models)
+            images, ops = begun, ops[common:]
+        groups.setdefault(instance.group, []).append(_finished(_applied(images, ops, drawn, models), instance.ops))
     return {group: torch.stack(views) for group, views in groups.items()}
 
 
@@ -47,7 +53,11 @@ def render_view(levels: Any, instance: Instance, params: Mapping[str, Any], *, p
 
 def apply_ops(images: Any, ops: Sequence[Op], params: Mapping[str, Any], models: Mapping[str, Model] | None = None) -> Tensor:
     """Levels of N images through the ops, in their order; onto the unit scale at the end where none normalizes."""
-    normalized = False
+    return _finished(_applied(images, ops, params, models), ops)
+
+
+def _applied(images: Any, ops: Sequence[Op], params: Mapping[str, Any], models: Mapping[str, Model] | None) -> Any:
+    """Images through the ops, what comes in left as it is."""
     ours = False  # whether images is a buffer that nobody else holds, which may be overwritten
     for op in ops:
         before, given = images, params[op.name]
@@ -63,7 +73,12 @@ def apply_ops(images: Any, ops: Sequence[Op], params: Mapping[str, Any], models:
         else:
             images = _one_by_one(op, images, given) if _keeps_sizes(op, images) else op.apply(images, given)
             ours = isinstance(images, Tensor) and (ours or _apart(images, before)) and images.is_contiguous()
-        normalized |= isinstance(op, Normalize | LabSplit)  # Lab values are no levels
+    return images
+
+
+def _finished(images: Any, ops: Sequence[Op]) -> Tensor:
+    """One tensor, on the unit scale where the ops have left levels: Lab values are none."""
+    normalized = any(isinstance(op, Normalize | LabSplit) for op in ops)
     stacked: Tensor = images if isinstance(images, Tensor) else torch.stack(images)
     return stacked if normalized else stacked / 255
 

@@ -11,8 +11,9 @@ from ....augment.draw import Params
 from ....augment.ops import Blur, Op
 from ....augment.ops.blur import gaussian_weights
 from ....augment.recipe import Recipe, UnsupportedRecipe
+from ....augment.sharing import prefixes
 from . import codes
-from .steps import Builder, Key
+from .steps import Builder
 
 SIGMA_ROOM_PX = 16.0
 """Blurs of up to this sigma have room whatever the recipe's own range: parameters may be changed before they are rendered."""
@@ -109,24 +110,7 @@ def _check_order(steps: list[list[int]], where: str) -> None:
 def _share(builder: Builder, instances: list[list[int]]) -> None:
     """Neighbours that begin with the same steps keep what the first of them made: a puzzle's tiles, the turns of one crop."""
     keys = [builder.keys[row[codes.BEGIN] : row[codes.END]] for row in instances]
-    first = 0
-    while first < len(instances):
-        last, common = first, 0
-        while last + 1 < len(instances):
-            length = _common(keys[first], keys[last + 1])
-            if length == 0 or (common and length < common):
-                break
-            common, last = (length if last == first else common), last + 1
+    for row, (run, common) in zip(instances, prefixes(keys), strict=True):
+        row[codes.BASE], row[codes.SHARED] = run, common
         if common:
-            builder.steps[instances[first][codes.BEGIN] + common - 1][codes.SAVE] = 1
-            for row in instances[first : last + 1]:
-                row[codes.BASE], row[codes.SHARED] = first + 1, common
-                builder.steps[row[codes.BEGIN] + common - 1][codes.SAVE] = 1
-        first = last + 1
-
-
-def _common(a: list[Key], b: list[Key]) -> int:
-    for n, (x, y) in enumerate(zip(a, b, strict=False)):
-        if x is None or x != y:
-            return n
-    return min(len(a), len(b))
+            builder.steps[row[codes.BEGIN] + common - 1][codes.SAVE] = 1

@@ -43,6 +43,7 @@ from ....augment.ops import (
 )
 from ....augment.ops.photometric import TONES
 from ....augment.recipe import Instance
+from ....augment.sharing import Key, key
 from . import codes
 from .blur import BORDERS
 from .resample import FILTERS
@@ -52,9 +53,6 @@ COMMUTES_WITH_FLIP = (codes.JITTER, codes.GRAYSCALE, codes.PILLOW_BLUR, codes.GA
                       codes.SHIFT_VALUES, codes.COLOUR_MODE, codes.POSTERIZE, codes.AUTOCONTRAST, codes.EQUALIZE, codes.SHARPNESS)
 UNMOVED = (Mask, Permute, Pair, Palette, Occlude)
 """Ops that touch no pixel: what they say is in the parameters of others, or for the method."""
-
-Key = tuple[object, ...] | None
-"""What tells that two steps do the same to the same image; None: they need not."""
 
 
 class Builder:
@@ -98,8 +96,8 @@ class Builder:
             if not done:
                 return other, op
             for step in self.steps[known:]:
-                key = None if step[0] == codes.STORE else _key(op, instance)
-                self.keys.append(("lab",) if step[0] == codes.LAB else key)
+                alike = None if step[0] == codes.STORE else key(op, instance)
+                self.keys.append(("lab",) if step[0] == codes.LAB else alike)
         if as_it_is:
             self._step(codes.STORE, number, (codes.MEAN_STD,), (1.0,) * 3 + (0.0,) * 3)
             self.keys.append(None)
@@ -356,16 +354,3 @@ class Builder:
             return True
         return any(kind(number, view, op) for kind in (self._geometry, self._moving, self._colour, self._fill))
 
-
-def _key(op: Op, instance: Instance) -> Key:
-    """Equal where two instances have this step in common, whatever is drawn."""
-    scope = getattr(op, "scope", None)
-    image = instance.view.image
-    if isinstance(op, Tiles) or (isinstance(op, Rotate) and op.pick == "enumerate") or op.takes_partner:
-        return None
-    if (isinstance(op, Resize) and op.mode != "area") or scope is None:
-        return (image, op)
-    if scope == "image" and getattr(op, "sigma_scope", "image") == "image":
-        share = getattr(op, "share", None)
-        return (image, instance.world, share or f"{instance.group}/{op.name}", op)
-    return None
