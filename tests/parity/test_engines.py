@@ -66,7 +66,8 @@ def test_presets_agree(name: str, pictures: list[np.ndarray]) -> None:
     antialias, or of contrast's mean, may fall the other way: one level, which jitter and tones can double."""
     ops = [op for v in vm.recipe(name).views for op in v.ops or ()]
     ties = any(isinstance(op, Crop | Resize) and not op.antialias for op in ops)
-    largest, mean = distance(vm.recipe(name), pictures)
+    many = len(vm.recipe(name).instances) > 12
+    largest, mean = distance(vm.recipe(name), pictures[::3] if many else pictures)
     assert largest <= (4.0 if ties else 2.1) and mean < 0.02
 
 
