@@ -131,12 +131,15 @@ def edge_weights(length: int, out: int, filter: str) -> np.ndarray:
 
 def edges(length: np.ndarray, out: np.ndarray, filter: str, axis: int) -> list[Any]:
     """The three weights of N samples, shaped to meet (h, w, C) along the axis; lists where the samples' sizes differ."""
-    pairs, which = np.unique(np.stack([length, out], 1).astype(np.int64), axis=0, return_inverse=True)
-    of_pair = [edge_weights(*pair, filter) for pair in pairs.tolist()]
+    sides = length.astype(np.int64) << 32 | out.astype(np.int64)
+    pairs, which = np.unique(sides, return_inverse=True)
+    of_pair = [edge_weights(pair >> 32, pair & 0xFFFFFFFF, filter) for pair in pairs.tolist()]
     shape = (1, -1, 1) if axis == 1 else (-1, 1, 1)
-    if len(set(pairs[:, 1].tolist())) == 1:
-        return [np.stack(of_pair)[which.reshape(-1), part].reshape(len(length), *shape) for part in range(3)]
-    return [[of_pair[pair][part].reshape(shape) for pair in which.reshape(-1).tolist()] for part in range(3)]
+    if (out == out[0]).all():
+        table = np.stack(of_pair, 1)
+        return [table[part][which].reshape(len(length), *shape) for part in range(3)]
+    return [[of_pair[pair][part].reshape(shape) for pair in which.tolist()] for part in range(3)]
+
 
 
 Step = Cut | Mirror | Resample
