@@ -79,8 +79,8 @@ class Blur(Op):
         weights = self._weights(torch.as_tensor(params["sigma_px"], device=images.device), self.sigma_px[1])
         blurred = images
         for axis in (3, 2):
-            for _ in range(self._passes):
-                blurred = fir(blurred, weights.to(images.dtype), axis, str(self.border))
+            matrix = passes_matrix(weights, images.shape[axis], self._passes, str(self.border))
+            blurred = in_one_pass(blurred, matrix.to(images.dtype), axis)
         return where(params["apply"], blurred, images)
 
     def apply_(self, images: Tensor, params: OpParams) -> Tensor:
@@ -96,13 +96,12 @@ class Blur(Op):
             weights = self._weights(sigma_px[alike], float(sigma_px[alike].max()))
             matrices = [passes_matrix(weights, size, self._passes, str(self.border)).to(images.dtype)
                         for size in images.shape[2:]]
-            with torch.autocast("cpu", enabled=False):
-                for some in range(0, len(alike), at_once):
-                    part, index = slice(some, some + at_once), alike[some:some + at_once]
-                    taken = images.index_select(0, index)
-                    for axis, matrix in zip((2, 3), matrices, strict=True):
-                        taken = in_one_pass(taken, matrix[part], axis)
-                    images.index_copy_(0, index, taken)
+            for some in range(0, len(alike), at_once):
+                part, index = slice(some, some + at_once), alike[some:some + at_once]
+                taken = images.index_select(0, index)
+                for axis, matrix in zip((2, 3), matrices, strict=True):
+                    taken = in_one_pass(taken, matrix[part], axis)
+                images.index_copy_(0, index, taken)
         return images
 
 
@@ -144,26 +143,9 @@ def _gaussian(sigma_px: Tensor, taps: int) -> Tensor:
     return weights / weights.sum(1, keepdim=True)
 
 
-def fir(images: Tensor, weights: Tensor, axis: int, border: str) -> Tensor:
-    """Filter each image (N, C, H, W) along an axis with its own symmetric weights (N, taps)."""
-    import torch
-
-    reach = weights.shape[1] // 2
-    size = images.shape[axis]
-    at = border_index(size, reach, border).to(images.device)
-    padded = images.index_select(axis, at.clamp(min=0))
-    if border == "zero":
-        padded = torch.where((at >= 0).reshape([-1 if a == axis else 1 for a in range(4)]), padded, 0.0)
-    w = weights.reshape(-1, 2 * reach + 1, 1, 1, 1)
-    out = w[:, reach] * images
-    for k in range(1, reach + 1):
-        out = out + w[:, reach + k] * (padded.narrow(axis, reach - k, size) + padded.narrow(axis, reach + k, size))
-    return out
-
-
 def passes_matrix(weights: Tensor, size: int, passes: int, border: str) -> Tensor:
-    """(N, taps) -> (N, S, S) float64: that many passes of `fir` over an axis, on one of S <= size pixels that has a row which
-    no border touches."""
+    """(N, taps) -> (N, S, S) float64: that many passes of a filter over an axis, each with the border continued anew; on one
+    of S <= size pixels that has a row which no border touches."""
     reach = passes * (weights.shape[1] // 2)
     once = border_matrix(weights, min(size, 4 * reach + 1), border)
     product = once
@@ -173,7 +155,8 @@ def passes_matrix(weights: Tensor, size: int, passes: int, border: str) -> Tenso
 
 
 def in_one_pass(images: Tensor, matrix: Tensor, axis: int) -> Tensor:
-    """What the matrix of `passes_matrix` stands for: the taps of its middle row, except near the borders."""
+    """What the matrix of `passes_matrix` stands for, along an axis of images (N, C, H, W): the taps of its middle row, except
+    near the borders."""
     import torch
 
     size, short = images.shape[axis], matrix.shape[1]
@@ -181,30 +164,31 @@ def in_one_pass(images: Tensor, matrix: Tensor, axis: int) -> Tensor:
         return times(matrix, images, axis)
     reach = short // 4
     taps = matrix[:, 2 * reach, reach:3 * reach + 1, None, None, None].unbind(1)
-    out = torch.mul(images, taps[reach])
-    for k in range(1, reach + 1):
-        out.narrow(axis, k, size - k).addcmul_(images.narrow(axis, 0, size - k), taps[reach - k])
-        out.narrow(axis, 0, size - k).addcmul_(images.narrow(axis, k, size - k), taps[reach + k])
+    within = size - 2 * reach
+    middle = images.narrow(axis, 0, within) * taps[0]
+    for k in range(1, 2 * reach + 1):
+        middle.addcmul_(images.narrow(axis, k, within), taps[k])
     start = times(matrix[:, :reach, :2 * reach], images.narrow(axis, 0, 2 * reach), axis)
-    end = times(matrix[:, -reach:, -2 * reach:], images.narrow(axis, size - 2 * reach, 2 * reach), axis)
-    out.narrow(axis, 0, reach).copy_(start)
-    out.narrow(axis, size - reach, reach).copy_(end)
-    return out
+    end = times(matrix[:, -reach:, -2 * reach:], images.narrow(axis, within, 2 * reach), axis)
+    return torch.cat([start, middle, end], axis)
 
 
 def times(matrices: Tensor, images: Tensor, axis: int) -> Tensor:
     """Each image's matrix (N, out, size) along an axis of its planes."""
-    return matrices[:, None] @ images if axis == 2 else images @ matrices[:, None].mT
+    import torch
+
+    with torch.autocast(images.device.type, enabled=False):
+        return matrices[:, None] @ images if axis == 2 else images @ matrices[:, None].mT
 
 
 def border_matrix(weights: Tensor, size: int, border: str) -> Tensor:
-    """(N, taps) -> (N, size, size) float64: one pass of `fir` over an axis of that size."""
+    """(N, taps) -> (N, size, size) float64: one pass over an axis of that size."""
     import torch
 
     taps = weights.shape[1]
-    at = border_index(size, taps // 2, border).unfold(0, taps, 1).expand(len(weights), -1, -1)
+    at = border_index(size, taps // 2, border).to(weights.device).unfold(0, taps, 1).expand(len(weights), -1, -1)
     values = torch.where(at >= 0, weights[:, None], 0.0)
-    return weights.new_zeros(len(weights), size, size).scatter_add_(2, at.clamp(min=0), values)
+    return weights.new_zeros(len(weights), size, size).scatter_add(2, at.clamp(min=0), values)
 
 
 def border_index(size: int, reach: int, border: str) -> Tensor:

@@ -88,25 +88,41 @@ class Jitter(Op):
         assert not isinstance(images, list)
         if one_by_one(images, *params.values()):
             return self.apply_(images.clone(), params)
-        order = torch.as_tensor(params["order"], device=images.device)
+        order = torch.as_tensor(params["order"], device=images.device).long()
         apply = torch.as_tensor(params["apply"], device=images.device)
-        brightness, contrast, saturation, hue_turns = (
-            column(params[name], images) for name in ("brightness", "contrast", "saturation", "hue_turns"))
-        steps = (
-            lambda x: x + 255 * brightness if self.brightness_law == "additive" else x * brightness,
-            lambda x: blend(self.pivot(x), x, contrast),
-            lambda x: blend(luma(x), x, saturation) if self.saturation_law == "gray-blend" else scale_saturation(x, saturation),
-            lambda x: turn_hue(x, hue_turns),
-        )
-        for slot in range(4):
-            before = images
-            for number, step in enumerate(steps):
-                if self.strengths()[number] > 0:
-                    after = step(before)
-                    if self.clamp == "each-step":
-                        after = after.clamp(0, 255)
-                    images = where(apply & (order[:, slot] == number), after, images)
+        names = ("brightness", "contrast", "saturation", "hue_turns")
+        factors = torch.stack([column(params[name], images).flatten() for name in names], 1)
+        turn = (order == 3).long().argmax(1)
+        # Hue is the costliest and comes once: the other steps that a sample has before it, then hue, then those after it.
+        for slot in (0, 1, 2):
+            images = self._blended(images, order[:, slot], factors, apply & (slot < turn))
+        if self.hue_turns:
+            images = where(apply, turn_hue(images, factors[:, 3].reshape(-1, 1, 1, 1)), images)
+        for slot in (1, 2, 3):
+            images = self._blended(images, order[:, slot], factors, apply & (slot > turn))
         return images.clamp(0, 255)
+
+    def _blended(self, images: Tensor, number: Tensor, factors: Tensor, on: Tensor) -> Tensor:
+        """Another step than hue for each image that is on: number (N,) in STEPS, factors (N, 4)."""
+        import torch
+
+        strengths = self.strengths()
+        factor = factors.gather(1, number[:, None]).reshape(-1, 1, 1, 1)
+        steps = []
+        if strengths[0] > 0:
+            steps.append(images + 255 * factor if self.brightness_law == "additive" else images * factor)
+        if strengths[1] > 0:
+            steps.append(blend(self.pivot(images), images, factor))
+        if strengths[2] > 0:
+            gray = self.saturation_law == "gray-blend"
+            steps.append(blend(luma(images), images, factor) if gray else scale_saturation(images, factor))
+        present = [step for step in range(3) if strengths[step] > 0]
+        after = images
+        for step, result in zip(present, steps, strict=True):
+            after = torch.where((number == step).reshape(-1, 1, 1, 1), result, after)
+        if self.clamp == "each-step":
+            after = after.clamp(0, 255)
+        return where(on, after, images)
 
     def apply_(self, images: Tensor, params: OpParams) -> Tensor:
         """In place. A large image goes through all its steps alone, while it lies in the cache; small ones turn their hue many
