@@ -233,8 +233,8 @@ def open_loader(config: RunConfig, recipe: Recipe, source: Source, world: proces
     """This rank's part of an endless stream of batches; the loop counts the steps."""
     of = config.loader
     return Loader(source, recipe, config.batch_size // world.size, seed=config.seed, epochs=None, rank=world.rank,
-                  world_size=world.size, threads=threads, engine=of.engine, last="drop", shuffle=of.shuffle, lanes=of.lanes,
-                  window=of.window, prefetch=of.prefetch, sidecar=of.sidecar, max_bad=of.max_bad)
+                  world_size=world.size, threads=threads, engine=of.engine, device=world.device, last="drop", shuffle=of.shuffle,
+                  lanes=of.lanes, window=of.window, prefetch=of.prefetch, sidecar=of.sidecar, max_bad=of.max_bad)
 
 
 def autocast_for(precision: str, device: torch.device) -> Autocast:

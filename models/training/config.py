@@ -58,7 +58,7 @@ class ScheduleConfig:
 @dataclass(frozen=True)
 class LoaderConfig:
     threads: int | None = key("rendering threads of each rank; null: a share of its cores", None)
-    engine: str = key("auto, cpu or torch", "auto")
+    engine: str = key("auto, cpu, torch or dali", "auto")
     shuffle: Literal["auto", "full", "lanes", "none"] = key("order of an epoch; auto: full for local data", "auto")
     lanes: int = key("lanes that an epoch is cut into", 256)
     window: int = key("shards that are shuffled together in a lane", 16)
