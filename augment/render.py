@@ -34,7 +34,8 @@ def render(images: Sequence[Any] | Tensor, recipe: Recipe, params: Params, devic
     others = None if partners is None else _levels_of(partners, device)
     groups: dict[str, list[Tensor]] = {}
     run, begun = 0, None
-    for instance, (number, common) in zip(recipe.instances, recipe.alike, strict=True):
+    alike = _alike(recipe)
+    for instance, (number, common) in zip(recipe.instances, alike, strict=True):
         drawn, ops = params[instance.name], instance.ops
         images = _sources(levels, instance, drawn, others)
         if number and images is levels:
@@ -43,6 +44,12 @@ def render(images: Sequence[Any] | Tensor, recipe: Recipe, params: Params, devic
             images, ops = begun, ops[common:]
         groups.setdefault(instance.group, []).append(_finished(_applied(images, ops, drawn, models), instance.ops))
     return {group: torch.stack(views) for group, views in groups.items()}
+
+
+@torch.compiler.assume_constant_result
+def _alike(recipe: Recipe) -> Sequence[tuple[int, int]]:
+    """`Recipe.alike`, worked out before tracing, which cannot enter a cached property; with it the recipe's instances."""
+    return recipe.alike
 
 
 def render_view(levels: Any, instance: Instance, params: Mapping[str, Any], *, partners: Any = None,
