@@ -125,6 +125,29 @@ def bench(words: Annotated[list[str], typer.Argument(metavar="RECIPE... data=...
 
 
 @app.command(context_settings=ANY_WORDS)
+def doctor(words: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None) -> int:
+    """Say whether everything works on this machine, how fast it is, and what is missing; needs no data.
+
+    seconds=2: how long each measurement takes. batches=200: over how many the memory is watched; batches=10000 finds small
+    leaks. json=FILE keeps all that was found. Checks of a GPU are skipped where there is none; status 1 if a check fails.
+    """
+    import json
+
+    from viewmill.pipelines.doctor import examine
+
+    given, changes = _given(words or [], seconds=2, batches=200, json=str)
+    if changes or given["batches"] < 1 or given["seconds"] < 0:
+        raise ValueError(f"doctor takes seconds >= 0, batches >= 1 and json=FILE, got {' '.join(words or [])}")
+    out = given.pop("json", None)
+    report = examine(**given, say=lambda line: print(line, flush=True))
+    if out is not None:
+        Path(out).write_text(json.dumps(report.as_dict(), indent=1))
+    for check in report.failed:
+        print(f"viewmill: {check.name} failed: {check.seen}", file=sys.stderr, flush=True)
+    return 1 if report.failed else 0
+
+
+@app.command(context_settings=ANY_WORDS)
 def demo(words: Annotated[list[str] | None, typer.Argument(metavar="[out=demo] [KEY=VALUE]...")] = None) -> int:
     """Train SimCLR on tiles of public photographs, on the CPU, and say how much better than raw pixels it is.
 

@@ -53,7 +53,9 @@ class Way:
     device: str = "cpu"
 
     def __str__(self) -> str:
-        return f"{self.engine} on {'the CPU' if self.device == 'cpu' else 'the GPU'}"
+        if self.engine == "cpu":
+            return "cpu engine" if self.device == "cpu" else "cpu engine, batches on the GPU"
+        return f"{self.engine} engine on the {'CPU' if self.device == 'cpu' else 'GPU'}"
 
     @property
     def missing(self) -> str:
@@ -65,6 +67,8 @@ class Way:
 
 SPECIFICATION = Way("torch")
 WAYS = (SPECIFICATION, Way("cpu"), Way("dali"), Way("torch", "cuda"), Way("dali", "cuda"))
+FEEDS = (Way("cpu"), Way("dali"), Way("cpu", "cuda"), Way("dali", "cuda"))
+"""The ways that one would train with."""
 
 
 @dataclass(frozen=True)
@@ -161,11 +165,13 @@ def crops(way: Way) -> Found:
 
 
 @_check("presets beside the specification")
-def parity(way: Way, names: Sequence[str] = PRESETS) -> Found:
-    """The way's views against the torch engine's on the CPU, which is the specification, with the same parameters."""
+def parity(way: Way, names: Sequence[str] = ()) -> Found:
+    """The way's views against those of the torch engine on the CPU, which is the specification, with the same parameters.
+    names: of presets; default PRESETS."""
     if way == SPECIFICATION:
         raise Skip("it is the specification")
     complaints, unable, figures = list[str](), list[str](), dict[str, float]()
+    names = names or PRESETS
     for name in names:
         try:
             largest, mean = distance(presets.recipe(name), way)
