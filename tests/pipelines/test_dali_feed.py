@@ -60,26 +60,28 @@ def test_an_epoch_shows_what_the_cpu_engine_shows(last: str, tmp_path: Path) -> 
 
 
 def mixed(root: Path) -> Path:
-    """Baseline, progressive, gray, CMYK and RGB JPEGs, PNG, WebP, GIF; one whose end is missing, one with something behind."""
+    """Baseline, progressive, gray, CMYK and RGB JPEGs, one that says it lies on its side, PNG, WebP, GIF, one cut short."""
     root.mkdir()
+    turned = Image.Exif()
+    turned[0x0112] = 6
     kinds = [("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {}), ("WEBP", {"lossless": True}), ("JPEG", {}), ("GIF", {}),
-             ("JPEG", {"keep_rgb": True})]
+             ("JPEG", {"keep_rgb": True}), ("JPEG", {"exif": turned.tobytes()})]
     for number, (kind, options) in enumerate(kinds):
         (root / f"{number}.{kind.lower()}").write_bytes(encoded(picture(40 + number, 50), kind, **options))
-    for number, mode in ((7, "L"), (8, "CMYK")):
+    for number, mode in ((8, "L"), (9, "CMYK")):
         file = io.BytesIO()
         Image.fromarray(picture(44, 51)).convert(mode).save(file, "JPEG")
         (root / f"{number}.jpeg").write_bytes(file.getvalue())
     whole = encoded(picture(60, 40), "JPEG")
-    (root / "9.jpeg").write_bytes(whole[:-2])
+    (root / "10.jpeg").write_bytes(whole[:-2])
     return root
 
 
 def test_formats_that_dali_is_not_given_are_decoded_as_ever(tmp_path: Path) -> None:
     """The whole picture in one window: what comes out is what `decode` gives, to the bit."""
     root, recipe = mixed(tmp_path / "mix"), Recipe((View("whole", 40, (CenterCrop(size_px=40),)),))
-    [batch] = batches(root, recipe=recipe, batch_size=10)
-    seen = dict(zip(batch.key, range(10), strict=True))
+    [batch] = batches(root, recipe=recipe, batch_size=11)
+    seen = dict(zip(batch.key, range(11), strict=True))
     assert batch.substitute.tolist().count(True) == 1
     for key, row in seen.items():
         if batch.substitute[row]:
