@@ -13,9 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..augment.draw import draw
-from ..augment.ops.center_crop import CenterCrop
-from ..augment.ops.normalize import Normalize
-from ..augment.ops.resize import Resize
+from ..augment.ops import CenterCrop, LabSplit, Normalize, Resize, Sobel
 from ..augment.recipe import Recipe, View
 from ..models.training.config import KnnConfig
 from ..pipelines.decode import BadSample, decode
@@ -30,7 +28,8 @@ CHUNK = 128
 
 
 def evaluation_recipe(recipe: Recipe, side_px: int, *, raw: bool = False) -> Recipe:
-    """One plain view of side_px that ends as the first view of `recipe` ends: its normalisation, its crop's filter.
+    """One plain view of side_px that ends as the first view of `recipe` ends: its colour space and gradients, its
+    normalisation, its crop's filter.
 
     Up to SMALL_PX the whole image is resized to the square; above, its short side becomes side_px * 256 / 224 and the
     centre is cut out. raw: levels / 255 instead of the normalisation.
@@ -38,7 +37,7 @@ def evaluation_recipe(recipe: Recipe, side_px: int, *, raw: bool = False) -> Rec
     ops = recipe.instances[0].ops
     filters = [getattr(op, "filter", None) for op in ops]
     filter_ = "bicubic" if "bicubic" in filters else "bilinear"
-    ending = [] if raw else [op for op in ops if isinstance(op, Normalize)]
+    ending = [] if raw else [op for op in ops if isinstance(op, Normalize | LabSplit | Sobel)]
     if side_px <= SMALL_PX:
         cut: list[Any] = [Resize(mode="exact", side_px=side_px, filter=filter_)]
     else:

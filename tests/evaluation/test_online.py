@@ -49,6 +49,13 @@ def test_large_views_are_the_central_crop_of_the_field() -> None:
     assert (ops[0].side_px, ops[0].filter, ops[1].size_px, ops[2].kind) == (256, "bicubic", 224, "mean-std")
 
 
+def test_views_of_another_colour_space_are_evaluated_in_it() -> None:
+    ops = evaluation_recipe(presets.recipe("cmc_resnet"), 224).instances[0].ops
+    assert [op.type for op in ops] == ["resize", "center_crop", "lab_split", "normalize"] and ops[2].keep == ("L",)
+    ops = evaluation_recipe(presets.recipe("deepcluster"), 224).instances[0].ops
+    assert [op.type for op in ops] == ["resize", "center_crop", "normalize", "sobel"]
+
+
 def test_the_plain_view_equals_pillow() -> None:
     pictures, label = colours(3, 5, side=(61, 83))
     shown = Pictures(open_source((pictures, label)), 3, "data", 1)
