@@ -35,11 +35,17 @@ for side in (32, 96, 98, 160, 224, 255, 1, 7):
 recipes.append(Recipe((View("a", 50, (Resize(side_px=60), CenterCrop(size_px=50), Rotate(angles_deg=(90, 180), pick="random",
     direction="clockwise"), Blur(p=1.0, kind="gaussian", taps=23, border="reflect"))),)))
 recipes.append(Recipe((View("a", 40, (Resize(side_px=60), RandomCrop(size_px=40, pad_px=9), Solarize(p=1.0))),)))
+recipes.append(Recipe((View("a", 40, (Crop(size_px=40), Cutout(size_px=9), Erase(p=1.0, value="noise"), Noise(p=1.0),
+    Posterize(p=0.5), Sharpness(p=1.0), Autocontrast(p=0.5), Equalize(p=0.5), Warp(points=16, shift_fraction=(-0.06, 0.06)),
+    Rotate(kind="free", range_deg=(-12.6, 12.6), filter="bilinear"))),)))
+recipes += [vm.recipe(n) for n in ("jigsaw++", "context_resnet", "cmc_resnet", "pirl", "beit", "counting", "deepcluster",
+    "context_encoder_random", "colorization", "damaged_jigsaw")]
 for recipe in recipes:
     n = len(images)
-    params = vm.draw(recipe, 3, 1, np.arange(n), np.array(SIZES), position=np.arange(n), length=n)
+    params = vm.draw(recipe, 3, 1, np.arange(n), np.array(SIZES), position=np.arange(n), length=n,
+                     partner_size_hw=np.array(SIZES[::-1]))
     for dtype in ("float32", "float16", "bfloat16"):
-        for name, views in render(images, recipe, params, dtype).items():
+        for name, views in render(images, recipe, params, dtype, partners=images[::-1]).items():
             digest.update(views.tobytes())
 print(digest.hexdigest())
 
