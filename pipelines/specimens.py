@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 
 from .decode import decode
 from .sources.arrays import ArraySource
@@ -39,7 +39,7 @@ def files() -> dict[str, bytes]:
     """The pictures and one more in the formats that data sets have: files by name."""
     found = pictures()
     small = field(150, 211, salt=5)
-    return {
+    made = {
         "jpeg": encode(found["gradient"], quality=95),
         "jpeg-444": encode(found["stripes"], quality=95, subsampling=0),
         "jpeg-field": encode(found["field"], quality=90),
@@ -47,8 +47,10 @@ def files() -> dict[str, bytes]:
         "jpeg-gray": encode(small[..., 1], quality=90),
         "jpeg-cmyk": encode(small, mode="CMYK", quality=90),
         "png": encode(found["text"], "PNG"),
-        "webp": encode(small, "WEBP", lossless=True),
     }
+    if features.check("webp"):  # some builds of Pillow leave it out
+        made["webp"] = encode(small, "WEBP", lossless=True)
+    return made
 
 
 def photographs(count: int, size_hw: tuple[int, int] = (375, 500)) -> list[bytes]:

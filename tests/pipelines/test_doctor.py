@@ -145,7 +145,8 @@ def test_a_batch_that_is_handed_out_before_it_is_whole_is_found(monkeypatch: pyt
 
     monkeypatch.setattr(Loader, "next_batch", hasty)
     found = checks.kept(CPU, batches=9)
-    assert found.verdict == "failed" and "1 of 9 batches are not what they were, the first is batch 5, which was let go" == found.seen
+    assert found.verdict == "failed"
+    assert found.seen == "1 of 9 batches are not what they were, the first is batch 5, which was let go"
 
 
 def test_a_leak_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
