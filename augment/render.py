@@ -126,7 +126,7 @@ def compiled_ops(ops: tuple[Op, ...]) -> Callable[[Tensor, Mapping[str, Any]], T
     def run(images: Tensor, params: Mapping[str, Any]) -> Tensor:
         return apply_ops(images, ops, params)
 
-    run.__code__ = run.__code__.replace()  # graphs are counted by code object, and limited: each callable has its own
+    run.__code__ = run.__code__.replace()  # some versions of torch limit the graphs of a code object: each has its own
     compiled: Callable[[Tensor, Mapping[str, Any]], Tensor] = torch.compile(run, fullgraph=True)
     return compiled
 
