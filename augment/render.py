@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .draw import Params
 from .op import Op
 from .ops import LabSplit, Normalize
 from .ops.batched import one_by_one, where
@@ -20,7 +19,7 @@ Model = Callable[[Any, Mapping[str, Any]], Any]
 """What stands in for an op that needs one: levels and the op's parameters in, levels out."""
 
 
-def render(images: Sequence[Any] | Tensor, recipe: Recipe, params: Params, device: torch.device | str | None = None, *,
+def render(images: Sequence[Any] | Tensor, recipe: Recipe, params: Mapping[str, Any], device: torch.device | str | None = None, *,
            partners: Sequence[Any] | Tensor | None = None, models: Mapping[str, Model] | None = None) -> dict[str, Tensor]:
     """Each group's views, (V, N, C, H, W) float32. No chance in here: all of it is in params.
 
@@ -33,7 +32,7 @@ def render(images: Sequence[Any] | Tensor, recipe: Recipe, params: Params, devic
     levels = _levels_of(images, device)
     others = None if partners is None else _levels_of(partners, device)
     groups: dict[str, list[Tensor]] = {}
-    run, begun = 0, None
+    run, begun = 0, levels
     alike = _alike(recipe)
     for instance, (number, common) in zip(recipe.instances, alike, strict=True):
         drawn, ops = params[instance.name], instance.ops

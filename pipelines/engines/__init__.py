@@ -111,7 +111,7 @@ def render(images: Sequence[Any] | Tensor, recipe: Recipe, params: Mapping[str, 
     from .cpu import render as fast
 
     arrays, others = ([np.ascontiguousarray(image) for image in each] for each in (images, () if partners is None else partners))
-    made = fast(arrays, recipe, params, dtype, partners=None if partners is None else others)
+    made = fast(arrays, recipe, dict(params), dtype, partners=None if partners is None else others)
     return {group: as_tensor(views, dtype) for group, views in made.items()}
 
 
