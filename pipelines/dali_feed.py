@@ -45,7 +45,7 @@ class DaliFeed:
 
     @property
     def faults(self) -> int:
-        """Batches that DALI could not decode, so that the CPU did."""
+        """Batches that the CPU decoded because DALI gave up: the damaged ones, and at times one that was under way with them."""
         return self._producer.faults
 
     def next(self) -> tuple[Made, dict[str, Tensor]]:
@@ -83,6 +83,7 @@ class DaliProducer(Producer):
         self._ready: SimpleQueue[tuple[_Batch, list[np.ndarray]] | None] = SimpleQueue()
         self._inside: deque[tuple[_Batch, list[np.ndarray]]] = deque()  # taken by DALI and not given back yet
         self._again: deque[tuple[_Batch, list[np.ndarray]]] = deque()  # to be taken once more, by another graph
+        self._by_cpu: set[int] = set()  # numbers of slots whose batches were decoded here
         self._ended = False
 
     def close(self) -> None:
@@ -146,7 +147,7 @@ class DaliProducer(Producer):
         except StopIteration:
             pass
         except BaseException as error:
-            taken = self._inside[0] if self._inside else self._ready.get()
+            taken = next(iter([*self._inside, *self._again]), None) or self._ready.get()  # whose place it is
             if taken is not None:
                 taken[0].error = error
                 taken[0].done.set()
@@ -171,23 +172,27 @@ class DaliProducer(Producer):
         return encoded, *self._dali.arrays(batch.plan.params)
 
     def _crops(self, graph: Graph, stream: Any) -> tuple[Graph, list[Tensor]]:
-        """The next batch's crops. One image that DALI cannot decode costs it the whole batch, and the graph: that batch is
-        decoded here, where a damaged image is told and replaced, and what was under way is begun anew."""
-        try:
-            return graph, graph.run(stream)
-        except RuntimeError as error:
-            if not self._inside:
-                raise
-            self.faults += 1
-            if self.faults == 1:
-                said = next((x.strip() for x in reversed(str(error).splitlines()) if "rror" in x), str(error)[:200])
-                LOG.warning("DALI could not decode a batch (%s): the CPU does it; further ones are only counted", said)
-            batch, _ = self._inside.popleft()
-            encoded = [self._encoded(batch.plan, row, strictly=True) for row in range(len(batch.plan.index))]
-            self._again.extend([(batch, encoded), *self._inside])
-            self._inside.clear()
-            graph = self._graph()
-            return graph, graph.run(stream)
+        """The next batch's crops. One image that DALI cannot decode costs it the graph, and whatever is inside: a batch is
+        decoded here, where a damaged image is told and replaced, and all that was under way is begun anew. The first one is
+        to blame, or one behind it that failed sooner: then it is its turn the next time round."""
+        while True:
+            try:
+                return graph, graph.run(stream)
+            except RuntimeError as error:
+                plain = [number for number, (batch, _) in enumerate(self._inside) if batch.slot.number not in self._by_cpu]
+                if not plain:
+                    raise
+                self.faults += 1
+                if self.faults == 1:
+                    said = next((x.strip() for x in reversed(str(error).splitlines()) if "rror" in x), str(error)[:200])
+                    LOG.warning("DALI could not decode a batch (%s): the CPU does it; further ones are only counted", said)
+                batch, _ = self._inside[plain[0]]
+                encoded = [self._encoded(batch.plan, row, strictly=True) for row in range(len(batch.plan.index))]
+                self._inside[plain[0]] = batch, encoded
+                self._by_cpu.add(batch.slot.number)
+                self._again.extendleft(reversed(self._inside))
+                self._inside.clear()
+                graph = self._graph()
 
 
 def is_plain(data: bytes, size_hw: np.ndarray) -> bool:

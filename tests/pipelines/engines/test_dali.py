@@ -150,7 +150,7 @@ def test_whole_presets_are_near_the_cpu_engine(name: str, pictures: list[np.ndar
 
 def test_copies_with_one_draw_are_cut_once_and_tiles_each() -> None:
     crop = Crop(size_px=75, scope="image")
-    tiles = Tiles(layout="cells", tile_px=25, grid=(3, 3), cell_px=25, offset_px=(0, 0))
+    tiles = Tiles(layout="cells", tile_px=25, grid=(3, 3), cell_px=25, offset_px=(0, 0), scope="image")
     shared = dali.DaliEngine(Recipe((View("a", 75, (crop, Flip(p=0.5, scope="image")), count=4),)))
     assert len(shared.nodes) == 2 and shared.works[0].crops == (0, 0, 0, 0)
     jigsaw = dali.DaliEngine(Recipe((View("a", 25, (Resize(side_px=75), tiles), count=9),)))
@@ -226,6 +226,8 @@ def test_a_gpu_knows_every_op_and_takes_every_array(accepted: list[dali.DaliEngi
                 if type(value).__name__ == "DataNode":
                     assert backend.GetSchema(schema).IsTensorArgument(name), (schema, name)
                     assert value.device == "cpu", (schema, name)
+            if schema == "decoders__Image":  # the contract's, where DALI's own habits differ
+                assert arguments["jpeg_fancy_upsampling"] is True and arguments["adjust_orientation"] is False
             seen.add((schema, place))
             return call(*inputs, **arguments)
         return record
