@@ -8,26 +8,24 @@ import numpy as np
 from numba import carray, float32, types
 from numba.extending import intrinsic
 
-from . import blur, codes, colour, geometry, resample, tone
+from . import colour, geometry, resample, tone
 from .cache import entry, kernel
 from .codes import (
     ALWAYS,
     BASE,
     BEGIN,
     BLANK,
+    CHANNELS,
     COLOUR_SHIFT,
     CROP,
     CUT,
     DOWNSCALE,
     END,
     FLIP,
-    GAUSSIAN_BLUR,
     GROUP,
     HEIGHT,
-    JITTER,
     ORDINAL,
     OTHER,
-    PILLOW_BLUR,
     RESIZE,
     ROTATE,
     SAVE,
@@ -46,7 +44,6 @@ from .codes import (
 from .effects import effect
 from .vectors import transpose
 
-BLURS = (PILLOW_BLUR, GAUSSIAN_BLUR)
 FLOAT32, FLOAT16, BFLOAT16 = 0, 1, 2
 OUTSIDE = "a crop's box reaches outside the image: the parameters were drawn for an image of another size"
 OTHER_SIZE = "a view's ops end at another size than the view's: the parameters were drawn for another recipe"
@@ -110,6 +107,30 @@ def columns_of(source: Any, top: int, left: int, height: int, width: int, room: 
     return own
 
 
+@kernel
+def store(planes: Any, instance: Any, step: Any, constants: Any, bases: Any, batch: int, row: int, dtype: int, bits: Any) -> None:
+    """A view's planes, normalized, into its place in the batch. bits: the planes' memory as uint32, one after the other."""
+    n, channels, kind = planes.shape[1], instance[CHANNELS], step[4]
+    gains = np.empty(6)
+    if kind in (TILE_MEAN, TILE_MEAN_STD, TILE_RMS):
+        tone.gains(planes, channels, kind == TILE_RMS, kind == TILE_MEAN_STD, step[5] != 0, constants[0], gains)
+    else:
+        gains[:] = constants[:6]
+    start = (instance[ORDINAL] * batch + row) * instance[VALUES]
+    for c in range(channels):
+        gain, offset = float32(gains[c]), float32(gains[3 + c])
+        if dtype == FLOAT32:
+            out = carray(_pointer_float32(bases[instance[GROUP]] + (start + c * n) * 4), n)
+            colour.store_float(planes[c], gain, offset, out)
+            continue
+        half = carray(_pointer_uint16(bases[instance[GROUP]] + (start + c * n) * 2), n)
+        colour.affine(planes[c], gain, offset)
+        if dtype == BFLOAT16:
+            colour.store_bfloat16(bits[c * n : (c + 1) * n], half)
+        else:
+            colour.store_float16(bits[c * n : (c + 1) * n], half)
+
+
 @entry
 def render_image(image: Any, partner: Any, steps: Any, constants: Any, instances: Any, params: Any, bases: Any, batch: int,
                  row: int, dtype: int, tables: Any, columns: Any, columns_b: Any, bytes_a: Any, bytes_b: Any, stage: Any,
@@ -127,7 +148,6 @@ def render_image(image: Any, partner: Any, steps: Any, constants: Any, instances
     shared = columns[:0].reshape(0, 0)
     if y1 > y0 and x1 > x0:
         shared = columns_of(image, y0, x0, y1 - y0, x1 - x0, columns)
-    factors, order, gains = np.empty(4, np.float32), np.empty(4, np.int64), np.empty(8, np.float64)
     kept, kept_h, kept_w = 0, 0, 0
     for v in range(instances.shape[0]):
         other = is_other(instances[v], params)
@@ -199,32 +219,6 @@ def render_image(image: Any, partner: Any, steps: Any, constants: Any, instances
                             geometry.rotate(spare, h, w, turns, pixels)
                         if turns % 2 == 1:
                             h, w = w, h
-                elif code == JITTER:
-                    if params[at] != 0:
-                        n = 0
-                        for k in range(4):
-                            step = int(params[at + 1 + k])
-                            factors[k] = float32(params[at + 5 + k])
-                            if steps[s, 5 + step] != 0:
-                                order[n] = step
-                                n += 1
-                        laws = steps[s, 4]
-                        colour.jitter(planes, order, n, factors, laws & 1 != 0, laws & 2 != 0, laws & 4 != 0, laws & 8 != 0)
-                        gray = False
-                elif code in BLURS:
-                    if params[at] != 0:
-                        if code == PILLOW_BLUR:
-                            passes, border = 3, blur.REPLICATE
-                            reach = blur.box_weights(float32(params[at + 1]), weights_of_blur)
-                        else:
-                            passes, border, reach = 1, steps[s, 5], steps[s, 4] // 2
-                            for k in range(reach + 1):
-                                weights_of_blur[k] = params[at + 1 + k]
-                        for c in range(1 if gray else 3):
-                            blur.blur(planes[c].reshape(h, w), passes, weights_of_blur, reach, border, spare, line)
-                        if gray:  # three equal planes stay equal
-                            planes[1] = planes[0]
-                            planes[2] = planes[0]
                 elif code in (SHRINK, DOWNSCALE):
                     sides = 1 if code == DOWNSCALE else 2
                     if sides == 2 and params[at] == 0:
@@ -262,32 +256,11 @@ def render_image(image: Any, partner: Any, steps: Any, constants: Any, instances
                     if params[at] == 0:
                         planes[:] = float32(0)
                 elif code != STORE:
-                    gray = effect(planes, h, w, steps[s], constants[s], params[at:], tables, spare, gray)
+                    gray = effect(planes, h, w, steps[s], constants[s], params[at:], tables, gray, spare, line, weights_of_blur)
+                elif h != instances[v, HEIGHT] or w != instances[v, WIDTH]:
+                    raise ValueError(OTHER_SIZE)
                 else:
-                    n = h * w
-                    if h != instances[v, HEIGHT] or w != instances[v, WIDTH]:
-                        raise ValueError(OTHER_SIZE)
-                    channels, kind = instances[v, codes.CHANNELS], steps[s, 4]
-                    if kind in (TILE_MEAN, TILE_MEAN_STD, TILE_RMS):
-                        tone.gains(planes, channels, kind == TILE_RMS, kind == TILE_MEAN_STD, steps[s, 5] != 0, constants[s, 0],
-                                   gains)
-                    else:
-                        for k in range(6):
-                            gains[k] = constants[s, k]
-                    start = (instances[v, ORDINAL] * batch + row) * instances[v, VALUES]
-                    for c in range(channels):
-                        gain, offset = float32(gains[c]), float32(gains[3 + c])
-                        if dtype == FLOAT32:
-                            out = carray(_pointer_float32(bases[instances[v, GROUP]] + (start + c * n) * 4), n)
-                            colour.store_float(planes[c], gain, offset, out)
-                        else:
-                            half_out = carray(_pointer_uint16(bases[instances[v, GROUP]] + (start + c * n) * 2), n)
-                            colour.affine(planes[c], gain, offset)
-                            bits = pixel_bits[c * n : (c + 1) * n]
-                            if dtype == BFLOAT16:
-                                colour.store_bfloat16(bits, half_out)
-                            else:
-                                colour.store_float16(bits, half_out)
+                    store(planes, instances[v], steps[s], constants[s], bases, batch, row, dtype, pixel_bits)
             if steps[s, SAVE] != 0 and not other and planar and kept != instances[v, BASE]:
                 base[: 3 * h * w] = pixels[: 3 * h * w]
                 kept, kept_h, kept_w = instances[v, BASE], h, w
