@@ -1,11 +1,9 @@
-"""The dali engine on a GPU: parity with the CPU, memory, streams. `pytest -m gpu -s` also prints rates."""
+"""The dali engine on a GPU: parity with the CPU, streams. `pytest -m gpu -s` also prints rates. Memory, and batches that are
+kept: test_checks.py."""
 
 from __future__ import annotations
 
-import gc
-import resource
 import time
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -70,42 +68,6 @@ def test_throughput(name: str, files: Path) -> None:
             next(stream)
         torch.cuda.synchronize()
     print(f"\n{name}: {40 * 128 / (time.perf_counter() - began):,.0f} images/s on {torch.cuda.get_device_name()}")
-
-
-@pytest.mark.slow
-def test_memory_stays_flat_over_ten_thousand_batches(files: Path) -> None:
-    tiny = Recipe((View("a", 32, (Crop(size_px=32), Flip())),))
-    with open_loader(files, tiny, epochs=None, batch_size=8) as loader:
-        stream = iter(loader)
-
-        def used(count: int) -> tuple[int, int, int]:
-            for _ in islice(stream, count):
-                pass
-            gc.collect()
-            torch.cuda.synchronize()
-            free, total = torch.cuda.mem_get_info()
-            return torch.cuda.memory_allocated(), total - free, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-        torch_before, device_before, host_before = used(2000)
-        torch_after, device_after, host_after = used(8000)
-    assert torch_after <= torch_before + 2**20
-    assert device_after <= device_before + 64 * 2**20
-    assert host_after <= host_before + 64 * 2**10  # kilobytes
-
-
-def test_what_the_trainer_keeps_is_not_written_again(files: Path) -> None:
-    """Held, compared, and overwritten by the trainer on a stream of its own, while DALI goes on."""
-    kept = []
-    trainer = torch.cuda.Stream()
-    with torch.cuda.stream(trainer), open_loader(files, epochs=3) as loader:
-        for batch in loader:
-            kept.append((batch, {group: views.clone() for group, views in batch.views.items()}))
-            poisoned = {group: torch.full_like(views, float("nan")) for group, views in batch.views.items()}
-            del poisoned  # goes back to torch's pool at once: whoever got it too early would show NaN
-    torch.cuda.synchronize()
-    for batch, copies in kept:
-        for group, views in batch.views.items():
-            assert torch.equal(views, copies[group]) and bool(torch.isfinite(views).all())
 
 
 def test_a_batch_is_ready_only_when_the_trainers_stream_says_so(files: Path) -> None:
