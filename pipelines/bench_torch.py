@@ -32,7 +32,10 @@ Contestant = Callable[[Tensor], object]
 def kornia_modules(ops: tuple[Op, ...]) -> nn.Module:
     """The ops as kornia's augmentation modules, on the unit scale, each image with draws of its own. kornia has no boxes: its
     blur is Gaussian, of as many taps as the papers' (a tenth of 224 px, odd). Raises UnsupportedRecipe for other ops."""
-    import kornia.augmentation as K
+    try:
+        import kornia.augmentation as K
+    except ImportError:
+        raise SystemExit("kornia is not installed, and this measures beside it: pip install 'viewmill[peers]'") from None
 
     steps: list[nn.Module] = []
     for op in ops:

@@ -21,6 +21,7 @@ ABOVE = {"augment": 0, "losses": 0, "pipelines": 1, "models": 1, "evaluation": 2
 
 ONLY_IN = {
     "nvidia": ("pipelines/engines/dali/library.py",),
+    "kornia": ("pipelines/bench_torch.py",),
     "webdataset": ("pipelines/source.py", "pipelines/pack.py", "pipelines/patterns.py"),
     "timm": ("models/backbone.py", "models/training/optimizer.py"),
 }

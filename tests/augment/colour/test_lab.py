@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from kornia.color import rgb_to_lab as rgb_to_lab_of_kornia
 from skimage.color import lab2rgb, rgb2lab
 from viewmill.augment.colour.lab import FROM_XYZ, TO_XYZ, lab_to_rgb, rgb_to_lab
 
@@ -21,6 +22,11 @@ def test_lab_is_that_of_scikit_image_on_the_whole_colour_cube() -> None:
     got = rgb_to_lab(levels()).permute(1, 2, 0).numpy()
     assert got.dtype == np.float32
     assert np.abs(got - rgb2lab(COLOURS.astype(np.float64) / 255)).max() < 1e-3
+
+
+def test_lab_is_that_of_kornia() -> None:
+    theirs = rgb_to_lab_of_kornia(levels()[None].float() / 255)[0]
+    assert (rgb_to_lab(levels()) - theirs).abs().max() < 1e-3
 
 
 @pytest.mark.parametrize(("rgb", "lab"), [
