@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+from .masks import MissingTile
 from .op import Op
 from .ops import Resize, Rotate, Tiles
 
@@ -19,7 +20,8 @@ def key(op: Op, instance: Instance) -> Key:
     """Of one op of a view."""
     scope = getattr(op, "scope", None)
     image = instance.view.image
-    if isinstance(op, Tiles) or (isinstance(op, Rotate) and op.pick == "enumerate") or op.takes_partner or op.needs:
+    by_copy = isinstance(op, Tiles | MissingTile) or (isinstance(op, Rotate) and op.pick == "enumerate")
+    if by_copy or op.takes_partner or op.needs:
         return None
     if (isinstance(op, Resize) and op.mode != "area") or scope is None:
         return (image, op)

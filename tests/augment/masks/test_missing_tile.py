@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import viewmill as vm
+from viewmill.augment import Recipe, View
 from viewmill.augment.masks import MissingTile
+from viewmill.augment.ops import Crop
 
 from .draws import params_of
 
@@ -49,3 +52,15 @@ def test_a_missing_tile_is_filled_and_the_others_are_left() -> None:
     light = op.apply(torch.zeros(1, 1, 1, 2), {"missing": np.array([True])})
     assert light[0, 0].tolist() == [[50, 50]]  # type: ignore[index, union-attr]
     assert [op.caption({"missing": np.array([False, True])}, row) for row in (0, 1)] == ["", "missing"]
+
+
+@pytest.mark.parametrize("engine", ["torch", "cpu"])
+def test_views_that_are_alike_but_for_what_is_missing_are_not_rendered_once(engine: str) -> None:
+    """Three copies of one crop: each image lacks one of them, not always the same."""
+    op = MissingTile(missing=1, fill=(0.0,), fill_scale="uint8")
+    recipe = Recipe((View("a", 8, (Crop(size_px=8, scope="image"), op), count=3),))
+    params = vm.draw(recipe, 0, 0, np.arange(6), np.tile((9, 12), (6, 1)))
+    views = vm.render(np.full((6, 9, 12, 3), 200, np.uint8), recipe, params, engine=engine)["a"]
+    black = (views == 0).all(2).all(2).all(2).numpy()
+    assert black.tolist() == [params[f"a/{copy}"]["masks"]["missing"].tolist() for copy in range(3)]
+    assert (black.sum(0) == 1).all() and black.any(1).all()
