@@ -41,7 +41,8 @@ class Pair(Op):
         super().__post_init__()
         if self.offsets is not None and len(set(self.offsets)) != self.classes:
             raise ValueError(f"pair.offsets needs one offset for each of the {self.classes} classes, got {self.offsets}")
-
+        if self.rule == "surrounding-and-centre" and self.offsets is None and self.classes not in (None, 8):
+            raise ValueError(f"pair.classes needs 8, one a surrounding tile, where no offsets are given, got {self.classes}")
         if any((dx, dy) == (0, 0) or max(abs(dx), abs(dy)) > 1 for dx, dy in self.offsets or ()):
             raise ValueError(f"pair.offsets needs steps to the 8 neighbours, each (dx, dy) of -1, 0 or 1, got {self.offsets}")
 

@@ -98,6 +98,7 @@ def test_images_of_a_wrong_size_are_named(op: Tiles, size_hw: tuple[int, int], s
     (lambda: Occlude(count=(0, 1), scope="batch-view"), "occlude.scope needs 'image' or 'batch'"),
     (lambda: Pair(rule="adjacent-both-orders", classes=7, offsets=OFFSETS), "one offset for each of the 7 classes"),
     (lambda: Pair(rule="adjacent-both-orders", classes=1, offsets=((2, 0),)), "steps to the 8 neighbours"),
+    (lambda: Pair(rule="surrounding-and-centre", classes=3), "classes needs 8, .* got 3"),
 ])
 def test_impossible_fields_are_named(make: Callable[[], Op], says: str) -> None:
     with pytest.raises(ValueError, match=says):
