@@ -31,6 +31,10 @@ def probability(default: Any = None) -> Any:
     return _field(default, "0 <= p <= 1 (the chance that it is applied)", lambda v: _number(v) and 0 <= v <= 1)
 
 
+def fraction(default: Any = None) -> Any:
+    return _field(default, "a fraction from 0 to 1", lambda v: _number(v) and 0 <= v <= 1)
+
+
 def strength(default: Any = None) -> Any:
     return _field(default, "a strength >= 0", lambda v: _number(v) and v >= 0)
 
@@ -71,8 +75,8 @@ def area(default: Any = None) -> Any:
     return _field(default, "0 < low <= high <= 1 (area fractions)", lambda v: _numbers(v, 2) and 0 < v[0] <= v[1] <= 1)
 
 
-def ratio(default: Any = None) -> Any:
-    return _field(default, "0 < low <= high (width / height)", lambda v: _numbers(v, 2) and 0 < v[0] <= v[1])
+def ratio(default: Any = None, of: str = "width / height") -> Any:
+    return _field(default, f"0 < low <= high ({of})", lambda v: _numbers(v, 2) and 0 < v[0] <= v[1])
 
 
 def vector(default: Any = None, length: int | None = None) -> Any:

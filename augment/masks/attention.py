@@ -35,7 +35,7 @@ class Attention(Mask):
     visible: int | None = fields.whole()
     law: str | None = fields.one_of("plackett-luce", "plackett-luce")
     weights: str | None = fields.one_of("teacher-cls-attention", "teacher-cls-attention")
-    ratio: float | None = fields.probability()
+    ratio: float | None = fields.fraction()
     scope: str | None = fields.scope()
 
     def __post_init__(self) -> None:

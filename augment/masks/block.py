@@ -28,7 +28,7 @@ class Blocks(Mask):
     grid: tuple[int, int] | None = fields.grid()
     min_area: int | None = fields.whole()
     max_area: int | str | None = fields.target("target")
-    aspect: tuple[float, float] | None = fields.ratio((0.3, 1 / 0.3))
+    aspect: tuple[float, float] | None = fields.ratio((0.3, 1 / 0.3), "height / width")
     attempts: int | None = fields.whole(10)
     on_fail: str | None = fields.one_of("stop", "stop", "retry")
     scope: str | None = fields.scope()

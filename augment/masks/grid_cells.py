@@ -26,7 +26,7 @@ class GridCells(Mask):
     cells: tuple[int, int] | None = fields.grid()
     masked_cells: int | None = fields.whole()
     cell_px: int | None = fields.whole()
-    ratio: float | None = fields.probability()
+    ratio: float | None = fields.fraction()
     scope: str | None = fields.scope()
 
     def __post_init__(self) -> None:

@@ -34,7 +34,7 @@ class NoiseField(Mask):
     noise_px: int | None = fields.whole()
     canvas_px: int | None = fields.whole()
     upsample: str | None = fields.one_of("bicubic", "bilinear", "bicubic")
-    threshold: float | None = fields.probability()
+    threshold: float | None = fields.fraction()
     accept: tuple[float, float] | None = fields.area()
     fill: tuple[float, ...] | None = fields.vector()
     fill_scale: str | None = fields.one_of(None, "uint8", "unit")

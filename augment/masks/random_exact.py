@@ -24,7 +24,7 @@ class RandomExact(Mask):
 
     grid: tuple[int, int] | None = fields.grid()
     visible: int | None = fields.whole()
-    ratio: float | None = fields.probability()
+    ratio: float | None = fields.fraction()
     scope: str | None = fields.scope()
 
     def __post_init__(self) -> None:

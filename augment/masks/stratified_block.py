@@ -26,7 +26,7 @@ class StratifiedBlock(Blocks):
 
     generator: ClassVar[str] = "stratified-block"
 
-    masked_fraction: float | None = fields.probability(0.5)
+    masked_fraction: float | None = fields.fraction(0.5)
     ratio: tuple[float, float] | None = fields.span((0.1, 0.5), 0, 1)
     max_area: int | str | None = fields.target()
     attempts: int | None = fields.whole()

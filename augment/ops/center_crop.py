@@ -28,7 +28,7 @@ class CenterCrop(Op):
     optional: ClassVar[frozenset[str]] = frozenset({"size_px", "fraction", "of"})
 
     size_px: int | tuple[int, int] | None = fields.size()
-    fraction: float | None = fields.probability()
+    fraction: float | None = fields.fraction()
     of: str | None = fields.one_of(None, "short-side", "each-side")
 
     def unstated(self) -> tuple[str, ...]:

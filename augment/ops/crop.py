@@ -41,7 +41,7 @@ class Crop(Op):
     filter: str | None = fields.one_of("bicubic", "bilinear", "bicubic", "lanczos")
     antialias: bool | None = fields.flag(True)
     cubic_a: float | None = fields.number(None, -2, 0)
-    min_covered: float | None = fields.probability()
+    min_covered: float | None = fields.fraction()
     scope: str | None = fields.scope()
     share: str | None = fields.text()
 

@@ -30,7 +30,7 @@ class Erase(Op):
 
     p: float | None = fields.probability(0.5)
     scale: tuple[float, float] | None = fields.area((0.02, 0.33))
-    ratio: tuple[float, float] | None = fields.ratio((0.3, 3.3))
+    ratio: tuple[float, float] | None = fields.ratio((0.3, 3.3), "height / width")
     attempts: int | None = fields.whole(10)
     value: str | None = fields.one_of("constant", "constant", "noise")
     fill: tuple[float, ...] | None = fields.vector((0.0, 0.0, 0.0), 3)
