@@ -228,6 +228,7 @@ class Recipe:
     def from_dict(cls, data: dict[str, Any]) -> Recipe:
         """Take back to_dict's form. A field that is null is not stated; unknown ops and fields raise ValueError."""
         views = tuple(_view_from_dict(v) for v in data["views"])
+        _known("a recipe", data, {"name", "block", "decode", "repeats", "views"})
         return cls(views, data.get("name", ""), data.get("block", 256), data.get("decode", "full"),
                    data.get("repeats", 1))
 
@@ -295,9 +296,12 @@ def _named_apart(ops: tuple[Op, ...]) -> tuple[Op, ...]:
 
 
 def _view_from_dict(data: dict[str, Any]) -> View:
-    known = {"group", "count", "size_px", "ops", "roles", "labels", "image", "first_copy", "most"}
-    for name in data:
-        if name not in known:
-            raise ValueError(f"a view has no field {name!r}; {nearest(name, sorted(known))}")
+    _known("a view", data, {"group", "count", "size_px", "ops", "roles", "labels", "image", "first_copy", "most"})
     ops = data.get("ops")
     return View(**{**data, "ops": None if ops is None else tuple(op_from_dict(op) for op in ops)})
+
+
+def _known(what: str, data: dict[str, Any], fields: set[str]) -> None:
+    for name in data:
+        if name not in fields:
+            raise ValueError(f"{what} has no field {name!r}; {nearest(name, sorted(fields))}")

@@ -89,6 +89,8 @@ def test_with_op_names_what_is_wrong(view: str, op: str, change: dict[str, float
     (lambda: Recipe(()), "at least one view"),
     (lambda: Recipe((View("a", 8), View("a", 9))), "need one size_px"),
     (lambda: Recipe((View("a", 8),), block=0), "block needs"),
+    (lambda: Recipe.from_dict({"views": [{"group": "a"}], "repeat": 2}), "recipe has no field 'repeat'; did you mean 'repeats'"),
+    (lambda: Recipe.from_dict({"views": [{"group": "a", "size": 8}]}), "a view has no field 'size'; did you mean 'size_px'"),
     (lambda: op_from_dict({"op": "crp"}), "did you mean 'crop'"),
     (lambda: op_from_dict({"op": "crop", "sclae": [0, 1]}), "did you mean 'scale'"),
     (lambda: op_from_dict({"op": "masks", "generator": "blok"}), "did you mean 'block'"),
