@@ -47,6 +47,8 @@ class Rotate(Op):
         super().__post_init__()
         if self.kind == "exact" and any(angle % 90 for angle in self.angles_deg or ()):
             raise ValueError(f"rotate.angles_deg needs multiples of 90 for kind 'exact', got {self.angles_deg}")
+        if self.kind == "exact" and self.applies_to is not None:
+            raise ValueError(f"rotate.applies_to needs kind 'free', since exact turns act on all, got {self.applies_to!r}")
 
     def unstated(self) -> tuple[str, ...]:
         needed = ("angles_deg", "pick", "direction") if self.kind == "exact" else ("range_deg", "filter")

@@ -79,6 +79,7 @@ def test_with_op_names_what_is_wrong(view: str, op: str, change: dict[str, float
     (lambda: Blur(border="zero"), "needs 'replicate' for kind 'pillow'"),
     (lambda: Blur(kind="gaussian", taps=4), "an odd whole number, got 4"),
     (lambda: Rotate(angles_deg=(45,)), "multiples of 90"),
+    (lambda: Rotate(applies_to="first-half-of-batch"), "applies_to needs kind 'free', .* got 'first-half-of-batch'"),
     (lambda: Erase(ratio=(3, 1)), r"erase.ratio needs 0 < low <= high \(height / width\), got \(3, 1\)"),
     (lambda: CenterCrop(fraction=1.5), "center_crop.fraction needs a fraction from 0 to 1, got 1.5"),
     (lambda: Normalize(mean=(0.5, 0.5, 0.5), std=(0.5, 0.0, 0.5)), "above 0"),
