@@ -269,10 +269,10 @@ class Builder:
                 self._step(codes.COLOUR_MODE, number, (), op.gray_weights)
                 self._take(view, op, "mode")
             case ColourDrop():
-                assert op.fill_range is not None and op.value_scale is not None
-                unit = 255.0 / op.value_scale
+                unit = 255.0 / (op.value_scale or 255.0)
+                low, high = op.fill_range or (0.0, 0.0)  # without noise neither need be stated
                 self._step(codes.COLOUR_DROP, number, (int(bool(op.subtract_mean)), int(op.fill == "uniform-noise")),
-                           (op.fill_range[0] * unit, op.fill_range[1] * unit))
+                           (low * unit, high * unit))
                 for name, count in (("apply", 1), ("kept", 3), ("seed", 1)):
                     self._take(view, op, name, count)
             case ValueJitter():
