@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from .. import fields, laws
 from ..op import Op
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..chance import Chance
     from ..op import Images, OpParams
 
@@ -57,11 +59,16 @@ class ColourShift(Op):
         return "planes " + " ".join(f"{down},{right}" for down, right in params["offset"][row])
 
     def apply(self, images: Images, params: OpParams) -> Images:
+        if isinstance(images, list):
+            return [self._shifted(image[None], params["offset"][i:i + 1])[0] for i, image in enumerate(images)]
+        return self._shifted(images, params["offset"])
+
+    def _shifted(self, images: Tensor, offsets: Any) -> Tensor:
+        """offsets (N, 3, 2)."""
         import torch
 
-        assert not isinstance(images, list)
         height, width = (side - self.room_px for side in images.shape[2:])
-        offset = torch.as_tensor(params["offset"], device=images.device).long()
+        offset = torch.as_tensor(offsets, device=images.device).long()
         rows = offset[:, :, :1] + torch.arange(height, device=images.device)  # (N, 3, height)
         columns = offset[:, :, 1:] + torch.arange(width, device=images.device)
         taken = images.gather(2, rows[..., None].expand(-1, -1, -1, images.shape[3]))

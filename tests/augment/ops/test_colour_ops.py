@@ -182,6 +182,20 @@ def test_each_plane_is_cut_at_its_own_place(images: torch.Tensor) -> None:
             assert torch.equal(out[n, c], images[n, c, down:down + 3, right:right + 5])
 
 
+def test_planes_of_images_of_different_sizes_are_shifted_before_a_crop() -> None:
+    """More pixels than small images have; as each image by itself."""
+    op = ColourShift(offset_px=(0, 11))
+    recipe = Recipe((View("global", 8, (op, Crop(size_px=8))),))
+    pictures = [np.random.default_rng(size).integers(0, 256, (size, 31, 3), dtype=np.uint8) for size in (20, 27)]
+    params = draw(recipe, 0, 0, np.arange(2), np.array([p.shape[:2] for p in pictures]))
+    views = render(pictures, recipe, params)["global"][0]
+    for row, picture in enumerate(pictures):
+        one = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
+        shifted = tensor(op, one, {"offset": params["global/0"]["colour_shift"]["offset"][row:row + 1]})
+        cropped = Crop(size_px=8).apply(shifted, {"box": params["global/0"]["crop"]["box"][row:row + 1]})
+        assert torch.equal(views[row] * 255, (cropped[0] / 255) * 255)  # type: ignore[index]
+
+
 def test_offsets_are_whole_uniform_and_independent() -> None:
     offset = drawn(ColourShift(offset_px=(1, 3)))["offset"]
     assert offset.shape == (4000, 3, 2) and offset.dtype == np.int32
