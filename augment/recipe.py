@@ -248,10 +248,16 @@ class Recipe:
             raise UnsupportedRecipe(f"{where}: {'ops' if view.ops is None else 'size_px'} is not stated")
         size: tuple[int, int] | None = None
         channels = 3
+        other: str | None = None
         for op in view.ops:
             if open_fields := op.unstated():
                 raise UnsupportedRecipe(f"{where}: {op.name}.{open_fields[0]} is not stated; set it by "
                                         f"with_op({view.group!r}, {op.name!r}, {open_fields[0]}=...)")
+            if other and not (op.type in _ANY_VALUES or _moves(op)):
+                raise UnsupportedRecipe(f"{where}: {op.name} takes levels of red, green and blue, which {other} leaves behind; "
+                                        f"put it before {other}")
+            if op.type in ("lab_split", "sobel"):
+                other = op.name
             size, channels = op.output(size, channels)
         if size != pair_of(view.size_px):
             raise UnsupportedRecipe(
@@ -263,12 +269,19 @@ def _normalized_last(ops: tuple[Op, ...]) -> tuple[Op, ...]:
     """A normalization of every pixel alike commutes with ops that only move or replace pixels, which take levels; then one
     store can do it."""
     at = next((i for i, op in enumerate(ops) if isinstance(op, Normalize) and op.pixelwise), None)
-    if at is None or any(op.type not in _MOVING or getattr(op, "kind", "") == "free" for op in ops[at + 1:]):
+    if at is None or not all(map(_moves, ops[at + 1:])):
         return ops
     return (*ops[:at], *ops[at + 1:], ops[at])
 
 
+def _moves(op: Op) -> bool:
+    """Whether an op only moves or replaces pixels, whatever their values are."""
+    return op.type in _MOVING and getattr(op, "kind", "") != "free"
+
+
 _MOVING = ("tiles", "permute", "pair", "rotate", "random_crop", "center_crop", "flip", "masks", "palette")
+_ANY_VALUES = ("normalize", "subsample", "blur", "occlude")
+"""More ops that take Lab values and gradients as well as levels."""
 
 
 def _split(view: View, copy: int | None) -> list[tuple[View, bool]]:

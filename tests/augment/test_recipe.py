@@ -14,10 +14,14 @@ from viewmill.augment.ops import (
     Erase,
     Flip,
     Jitter,
+    LabSplit,
     Normalize,
+    Op,
     RandomCrop,
     Resize,
     Rotate,
+    Sobel,
+    Subsample,
     op_from_dict,
 )
 from viewmill.augment.presets import PRESETS
@@ -100,6 +104,21 @@ def test_with_op_names_what_is_wrong(view: str, op: str, change: dict[str, float
 def test_bad_values_are_refused_when_made(make: object, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         make()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("ops", "says"), [
+    ((LabSplit(keep=("a", "b")), Crop(size_px=8)), "crop takes levels of red, green and blue, which lab_split leaves behind"),
+    ((Crop(size_px=8), LabSplit(keep=("L",)), Jitter()), "jitter takes levels .*; put it before lab_split"),
+    ((Crop(size_px=8), Sobel(gray_weights=(0.3, 0.3, 0.4), channels=2), Erase()), "erase takes levels .*; put it before sobel"),
+])
+def test_ops_on_levels_come_before_lab_and_gradients(ops: tuple[Op, ...], says: str) -> None:
+    with pytest.raises(UnsupportedRecipe, match=says):
+        _ = Recipe((View("a", 8, ops),)).instances
+
+
+def test_ops_on_any_values_come_after_lab_as_well() -> None:
+    ops = (Crop(size_px=8), LabSplit(keep=("a", "b")), Flip(), Blur(), CenterCrop(size_px=5), Subsample(stride=2))
+    assert Recipe((View("a", 3, ops),)).groups["a"].channels == 2
 
 
 def test_two_ops_of_a_type_get_names_of_their_own() -> None:
