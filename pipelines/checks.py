@@ -293,6 +293,7 @@ def memory(way: Way, batches: int = 200) -> Found:
     with _stream(way) as stream:
         for _ in range(max(8, batches // 3)):
             _next(stream)
+        gc.collect()  # or what was garbage before would be set off against what is lost now
         before = _memory(way)
         for _ in range(batches):
             _next(stream)

@@ -154,7 +154,7 @@ def test_a_leak_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     real = Loader.next_batch
 
     def leaky(self: Loader, end_epoch: int | None = None) -> Any:
-        leaked.append(np.ones(2**20))  # 8 MiB
+        leaked.append(np.ones(2**22))  # 32 MiB
         return real(self, end_epoch)
 
     monkeypatch.setattr(Loader, "next_batch", leaky)
