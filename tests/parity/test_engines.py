@@ -102,6 +102,7 @@ def one(*ops: object, size_px: int | tuple[int, int] = 24) -> Recipe:
     one(Crop(size_px=24), Jitter(p=1.0, brightness=0.0, hue_turns=0.0, contrast=0.9), Clip(lo=0.2, hi=0.7)),
     one(Crop(size_px=24), Jitter(p=1.0, contrast=0.0, saturation_law="hsv-scale", saturation=2.0, brightness_law="additive")),
     one(Crop(size_px=24), Solarize(p=1.0), Flip(p=1.0), Normalize(kind="range", range=(-1, 1))),
+    one(Crop(size_px=24), Sobel(gray_weights=(0.3, 0.3, 0.4), channels=2)),
     one(Crop(size_px=24), ColourDrop(p=0.7, keep=2, subtract_mean=True, fill="zero")),
 ])
 def test_single_ops_agree(recipe: Recipe, pictures: list[np.ndarray]) -> None:

@@ -78,7 +78,7 @@ class Builder:
         self.largest = (max(self.largest[0], height), max(self.largest[1], width))
         ops = instance.ops
         last = next((op for op in reversed(ops) if isinstance(op, Normalize)), None)
-        as_it_is = any(isinstance(op, Sobel) or (isinstance(op, LabSplit) and last is None) for op in ops)
+        as_it_is = any(isinstance(op, Sobel if last else LabSplit) for op in ops)
         if last is None and not as_it_is:
             last = Normalize(kind="none")
             ops = (*ops, last)
