@@ -26,6 +26,11 @@ class Clip(Op):
     lo: float | None = fields.number(0.0)
     hi: float | None = fields.number(1.0)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lo is not None and self.hi is not None and self.lo > self.hi:
+            raise ValueError(f"clip.lo needs at most hi = {self.hi}, got {self.lo}")
+
     def draw(self, chance: Chance, size_hw: np.ndarray) -> tuple[OpParams, np.ndarray]:
         return {}, size_hw
 

@@ -10,6 +10,7 @@ from viewmill.augment import Recipe, UnsupportedRecipe, View
 from viewmill.augment.ops import (
     Blur,
     CenterCrop,
+    Clip,
     Crop,
     Erase,
     Flip,
@@ -82,6 +83,7 @@ def test_with_op_names_what_is_wrong(view: str, op: str, change: dict[str, float
     (lambda: Blur(sigma_px=(0.0, 2.0)), "0 < low <= high"),
     (lambda: Blur(border="zero"), "needs 'replicate' for kind 'pillow'"),
     (lambda: Blur(kind="gaussian", taps=4), "an odd whole number, got 4"),
+    (lambda: Clip(lo=0.8, hi=0.2), "clip.lo needs at most hi = 0.2, got 0.8"),
     (lambda: Rotate(angles_deg=(45,)), "multiples of 90"),
     (lambda: Rotate(applies_to="first-half-of-batch"), "applies_to needs kind 'free', .* got 'first-half-of-batch'"),
     (lambda: Erase(ratio=(3, 1)), r"erase.ratio needs 0 < low <= high \(height / width\), got \(3, 1\)"),
