@@ -14,6 +14,7 @@ from viewmill.augment.ops import (
     Clip,
     ColourDrop,
     Crop,
+    Erase,
     Flip,
     Grayscale,
     Jitter,
@@ -103,6 +104,9 @@ def one(*ops: object, size_px: int | tuple[int, int] = 24) -> Recipe:
     one(Crop(size_px=24), Jitter(p=1.0, contrast=0.0, saturation_law="hsv-scale", saturation=2.0, brightness_law="additive")),
     one(Crop(size_px=24), Solarize(p=1.0), Flip(p=1.0), Normalize(kind="range", range=(-1, 1))),
     one(Crop(size_px=24), Sobel(gray_weights=(0.3, 0.3, 0.4), channels=2)),
+    one(Crop(size_px=24), Sobel(gray_weights=(0.3, 0.3, 0.4), channels=2), Normalize(mean=(0.1, 0.2), std=(0.5, 0.6))),
+    one(Crop(size_px=24), Normalize(kind="none"), Erase(p=1.0, fill=(0.1, 0.2, 0.9))),
+    one(Crop(size_px=24), Normalize(mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.3)), Blur(p=1.0)),
     one(Crop(size_px=24), ColourDrop(p=0.7, keep=2, subtract_mean=True, fill="zero")),
 ])
 def test_single_ops_agree(recipe: Recipe, pictures: list[np.ndarray]) -> None:

@@ -55,6 +55,10 @@ UNMOVED = (Mask, Permute, Pair, Palette, Occlude)
 """Ops that touch no pixel: what they say is in the parameters of others, or for the method."""
 
 
+def _leaves_pixels(op: Op) -> bool:
+    return isinstance(op, UNMOVED) and not isinstance(op, CenterHole | NoiseField | MissingTile)
+
+
 class Builder:
     """Collects steps. keys: of each step; sources: (column, count, view, op, array) of each parameter in a packed row of
     `width`; largest: height and width that any step of a size known beforehand leaves; whole: one may leave all of an image."""
@@ -78,7 +82,8 @@ class Builder:
         self.largest = (max(self.largest[0], height), max(self.largest[1], width))
         ops = instance.ops
         last = next((op for op in reversed(ops) if isinstance(op, Normalize)), None)
-        as_it_is = any(isinstance(op, Sobel if last else LabSplit) for op in ops)
+        after = ops[ops.index(last) + 1:] if last else ()
+        as_it_is = any(isinstance(op, Sobel if last else LabSplit) for op in ops) or not all(map(_leaves_pixels, after))
         if last is None and not as_it_is:
             last = Normalize(kind="none")
             ops = (*ops, last)
@@ -152,7 +157,8 @@ class Builder:
         if not op.pixelwise:
             return False
         gains, offsets = op.affine()
-        self._step(codes.AFFINE, number, (), (*gains, *offsets))
+        room = (0.0,) * (3 - len(gains))  # of gradients, say
+        self._step(codes.AFFINE, number, (), (*gains, *room, *offsets, *room))
         return True
 
     def _geometry(self, number: int, view: str, op: Op) -> bool:
@@ -349,8 +355,7 @@ class Builder:
         return tuple(v * white for v in (fill * 3 if len(fill) == 1 else fill + (0.0,) * (3 - len(fill))))
 
     def _op(self, number: int, view: str, op: Op) -> bool:
-        fills = isinstance(op, CenterHole | NoiseField | MissingTile)
-        if isinstance(op, UNMOVED) and not fills:
+        if _leaves_pixels(op):
             return True
         return any(kind(number, view, op) for kind in (self._geometry, self._moving, self._colour, self._fill))
 
