@@ -33,7 +33,8 @@ context_resnet = Recipe(name="context_resnet", views=(View(group="patch", count=
 )),))
 
 PRESETS = (
-    Preset(context, "cdoersch/deepcontext @ 5307282; arXiv 1505.05192", "bilinear, antialiased, where the source is silent"),
+    Preset(context, "cdoersch/deepcontext @ 5307282; arXiv 1505.05192",
+           "bilinear, antialiased, where the source is silent; at most 96 patches, all that an image of up to 2 : 1 has"),
     Preset(context_resnet, "mmselfsup @ db861f3; revisiting-self-supervised @ b530e3b",
            "short side, bilinear, antialiased, gray once an image, tiles anywhere in their cells, ImageNet mean and std, labels "
            "in raster order: the sources leave these open"),
