@@ -57,7 +57,7 @@ def test_the_two_matrices_are_inverse() -> None:
 
 
 def test_any_leading_dimensions_and_types() -> None:
-    one = levels()
+    one = levels()[:, ::9]
     assert torch.allclose(rgb_to_lab(one.expand(2, 3, *one.shape))[1, 2], rgb_to_lab(one), atol=1e-3)
     assert torch.equal(rgb_to_lab(one.float()), rgb_to_lab(one))
 
