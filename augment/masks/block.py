@@ -45,7 +45,8 @@ class Blocks(Mask):
         failures = np.zeros(len(targets), np.int64)
         active = np.flatnonzero(targets >= 1)
         y, x = np.arange(rows)[None, :, None], np.arange(columns)[None, None, :]
-        for call in range(MOST_DRAWS):
+        most_draws = MOST_DRAWS if self.on_fail == "retry" else rows * columns * self.attempts + 1  # then all have stopped
+        for call in range(most_draws):
             if not len(active):
                 return mask
             u = chance.rows(active).uniforms(4, scope=scope, call=call)

@@ -70,6 +70,12 @@ def test_retry_reaches_the_target_exactly() -> None:
     assert drawn(op.with_fields(on_fail="stop"), 2000).sum((1, 2)).mean() == pytest.approx(97.5, abs=0.15)
 
 
+def test_many_small_blocks_take_all_the_draws_they_need() -> None:
+    """Single positions, each a block: 1100 of 1296 take 1296 ln(1296 / 196) = 2448 draws on average."""
+    op = Block(grid=(36, 36), target=1100, min_area=1, max_area=1, attempts=60)
+    assert (drawn(op, 2).sum((1, 2)) == 1100).all()
+
+
 def test_impossible_targets_are_refused_and_unreachable_ones_named() -> None:
     with pytest.raises(ValueError, match="16 positions, got 17"):
         Block(grid=(4, 4), target=17, min_area=1)
