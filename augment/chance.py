@@ -60,6 +60,7 @@ class Chance:
     def blocks(self, what: str) -> np.ndarray:
         """(N,) int64: the number of each sample's aligned block of positions."""
         if self.position is None:
-            raise ValueError(f"{self.group}/{what} is shared by blocks of {self.block} positions: "
+            where = f"{self.group}/{what}" if self.group else what
+            raise ValueError(f"{where} is shared by blocks of {self.block} positions: "
                              "draw needs position (N,), each sample's place in the epoch")
         return self.position // self.block
