@@ -153,6 +153,12 @@ def test_enumerated_turns_follow_the_copies_and_the_direction() -> None:
         assert drawn == [[t, t] for t in turns]
 
 
+def test_a_copy_without_an_angle_is_refused() -> None:
+    op = Rotate(angles_deg=(0, 90), pick="enumerate", direction="clockwise")
+    with pytest.raises(ValueError, match="an angle for each copy of the view, got 2 for copy 2"):
+        op.draw(Chance(0, 0, np.arange(2), copy=2), np.full((2, 2), 9))
+
+
 def test_a_normalization_by_the_view_is_no_gain_and_offset() -> None:
     with pytest.raises(UnsupportedRecipe, match="'tile-mean' depends on all pixels of a view"):
         Normalize(kind="tile-mean").affine()
