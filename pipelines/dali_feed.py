@@ -24,7 +24,7 @@ from .decode import MAX_PIXELS, BadSample
 from .engines.dali import DaliEngine, DaliOptions, Graph, as_ppm
 from .image_header import read_header
 from .plan import Job, Plan, steps
-from .producer import FreeSlot, Made, Producer, _Batch
+from .producer import FreeSlot, Made, Producer, Unfinished
 
 LOG = logging.getLogger("viewmill")
 
@@ -80,9 +80,9 @@ class DaliProducer(Producer):
         self.device, self.finished, self.faults = device, dict[int, Finished](), 0
         self._dali = DaliEngine(job.recipe, job.dtype, options)
         self.engine = self.planner.engine = self._dali
-        self._ready: SimpleQueue[tuple[_Batch, list[np.ndarray]] | None] = SimpleQueue()
-        self._inside: deque[tuple[_Batch, list[np.ndarray]]] = deque()  # taken by DALI and not given back yet
-        self._again: deque[tuple[_Batch, list[np.ndarray]]] = deque()  # to be taken once more, by another graph
+        self._ready: SimpleQueue[tuple[Unfinished, list[np.ndarray]] | None] = SimpleQueue()
+        self._inside: deque[tuple[Unfinished, list[np.ndarray]]] = deque()  # taken by DALI and not given back yet
+        self._again: deque[tuple[Unfinished, list[np.ndarray]]] = deque()  # to be taken once more, by another graph
         self._by_cpu: set[int] = set()  # numbers of slots whose batches were decoded here
         self._ended = False
 
@@ -105,7 +105,7 @@ class DaliProducer(Producer):
                     if slot is None or self._closed:
                         break
                     encoded = list(pool.map(partial(self._encoded, plan), range(len(plan.index))))
-                    batch = _Batch(plan, slot, {}, 1)
+                    batch = Unfinished(plan, slot, {}, 1)
                     self._batches.put(batch)
                     self._ready.put((batch, encoded))
         except BaseException as error:

@@ -51,7 +51,7 @@ class Made:
 
 
 @dataclass
-class _Batch:
+class Unfinished:
     """A planned batch on its way. `left` counts rows that no thread has finished."""
 
     plan: Plan
@@ -74,8 +74,8 @@ class Producer:
         self.job, self.free_slot = job, free_slot
         self.engine = engine(job.engine, job.recipe, job.dtype)
         self.planner = Planner(job, self.engine)
-        self._rows: SimpleQueue[tuple[_Batch, int] | None] = SimpleQueue()
-        self._batches: SimpleQueue[_Batch | BaseException | None] = SimpleQueue()
+        self._rows: SimpleQueue[tuple[Unfinished, int] | None] = SimpleQueue()
+        self._batches: SimpleQueue[Unfinished | BaseException | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._closed = False
         self._seen, self._bad = 0, 0
@@ -125,7 +125,7 @@ class Producer:
                 slot = self.free_slot()
                 if slot is None or self._closed:
                     return
-                batch = _Batch(plan, slot, slot.arrays(len(plan.index)), len(plan.index))
+                batch = Unfinished(plan, slot, slot.arrays(len(plan.index)), len(plan.index))
                 self._batches.put(batch)
                 for row in range(len(plan.index)):
                     self._rows.put((batch, row))
