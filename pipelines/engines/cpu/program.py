@@ -70,7 +70,8 @@ def compile_recipe(recipe: Recipe) -> Program:
         where, begin = f"recipe {recipe}, view {instance.name}", len(builder.steps)
         needing = next((op for op in instance.ops if op.needs), None)
         if needing is not None:
-            raise UnsupportedRecipe(f"{where}: {needing.type} needs {needing.needs}, which no engine has")
+            raise UnsupportedRecipe(f"{where}: {needing.type} needs {needing.needs}, which no engine has; try vm.render(..., "
+                                    f"engine='torch', models={{{needing.type!r}: ...}})")
         other, unknown = builder.instance(number, instance)
         if unknown is not None:
             raise UnsupportedRecipe(f"{where}: the cpu engine has no kernel for {unknown.type} in this form; try engine='torch'")

@@ -208,7 +208,8 @@ class DaliEngine:
             raise UnsupportedRecipe(f"{where}the dali engine takes no second image{way_out}")
         for op in instance.ops:
             if op.needs:
-                raise UnsupportedRecipe(f"{where}{op.type} needs {op.needs}, which no engine has: see augment.render")
+                raise UnsupportedRecipe(f"{where}{op.type} needs {op.needs}, which no engine has; try "
+                                        f"vm.render(..., engine='torch', models={{{op.type!r}: ...}})")
         geometry: list[Op] = []
         size: tuple[int, int] | None = None
         for number, op in enumerate(instance.ops):
