@@ -70,7 +70,7 @@ class Resample:
         box = own["box"].astype(np.float32)
         size = own["size"].astype(np.float32) if isinstance(self.op, Resize) else np.full_like(box[:, 2:], self._fixed)
         turned = np.zeros(len(box), bool) if self.flip is None else drawn[self.flip.name]["apply"]
-        found: list[Any] = [size]
+        found: list[Any] = [size] if isinstance(self.op, Resize) else []  # a crop's is known to the graph
         if self.region or self.flip is not None:
             start, end = (box[:, :2], box[:, :2] + box[:, 2:]) if self.region else (np.zeros_like(size), np.ones_like(size))
             backwards = turned[:, None] & np.array([False, True])  # from right to left
@@ -85,7 +85,7 @@ class Resample:
 
     def build(self, image: Any, inputs: Iterator[Any]) -> Any:
         fn, types = dali().fn, dali().types
-        size = next(inputs)
+        size = next(inputs) if isinstance(self.op, Resize) else [float(side) for side in self._fixed]
         resize = partial(fn.resize, interp_type=getattr(types, FILTERS[str(self.op.filter)]), antialias=bool(self.op.antialias),
                          subpixel_scale=False, dtype=types.FLOAT if self.exact else types.UINT8)
         mirrored = resize
