@@ -68,9 +68,10 @@ def _applied(images: Any, ops: Sequence[Op], params: Mapping[str, Any], models: 
     for op in ops:
         before, given = images, params[op.name]
         if op.needs:
-            if op.type not in (models or {}):
+            stand_in = (models or {}).get(op.type)
+            if stand_in is None:
                 raise UnsupportedRecipe(f"{op.type} needs {op.needs}: give render models={{{op.type!r}: ...}}")
-            images = models[op.type](images, given)  # type: ignore[index]
+            images = stand_in(images, given)
         elif ours and hasattr(op, "apply_") and one_by_one(images, *given.values()):
             images = op.apply_(images, given)
         elif ours and isinstance(op, Normalize) and op.pixelwise and one_by_one(images):

@@ -23,8 +23,9 @@ from torch import Tensor
 from .decode import MAX_PIXELS, BadSample
 from .engines.dali import DaliEngine, DaliOptions, Graph, as_ppm
 from .image_header import read_header
-from .plan import Job, Plan, steps
+from .plan import Job, Plan, Planner, steps
 from .producer import FreeSlot, Made, Producer, Unfinished
+from .upload import hand_over
 
 LOG = logging.getLogger("viewmill")
 
@@ -55,10 +56,7 @@ class DaliFeed:
         views, event = self._producer.finished.pop(made.slot)
         self._more()
         if event is not None:
-            mine = torch.cuda.current_stream(next(iter(views.values())).device)
-            mine.wait_event(event)
-            for view in views.values():  # so that torch does not give its memory away while the trainer's stream reads it
-                view.record_stream(mine)
+            hand_over(views, event, self._producer.device)
         return made, views
 
     def close(self) -> None:
@@ -76,10 +74,9 @@ class DaliProducer(Producer):
     """Batches in order, as the producer has them, but made whole. finished: by the number of the slot, until it is taken."""
 
     def __init__(self, job: Job, free_slot: Any, device: torch.device, options: DaliOptions) -> None:
-        super().__init__(job, free_slot)
-        self.device, self.finished, self.faults = device, dict[int, Finished](), 0
         self._dali = DaliEngine(job.recipe, job.dtype, options)
-        self.engine = self.planner.engine = self._dali
+        super().__init__(job, free_slot, Planner(job, self._dali))
+        self.device, self.finished, self.faults = device, dict[int, Finished](), 0
         self._ready: SimpleQueue[tuple[Unfinished, list[np.ndarray]] | None] = SimpleQueue()
         self._inside: deque[tuple[Unfinished, list[np.ndarray]]] = deque()  # taken by DALI and not given back yet
         self._again: deque[tuple[Unfinished, list[np.ndarray]]] = deque()  # to be taken once more, by another graph

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..augment.draw import Params
 from .decode import BadSample, decode
-from .engines import engine
+from .engines import sample_engine
 from .plan import Bad, Job, Plan, Planner, steps
 
 JUDGED_FROM = 100
@@ -70,10 +70,13 @@ class Producer:
     is raised in place of the batch that it belongs to, after all earlier batches.
     """
 
-    def __init__(self, job: Job, free_slot: Callable[[], FreeSlot | None]) -> None:
+    def __init__(self, job: Job, free_slot: Callable[[], FreeSlot | None], planner: Planner | None = None) -> None:
+        """planner: of an engine that makes whole batches, by a producer that overrides how they are made."""
         self.job, self.free_slot = job, free_slot
-        self.engine = engine(job.engine, job.recipe, job.dtype)
-        self.planner = Planner(job, self.engine)
+        if planner is None:
+            self.engine = sample_engine(job.engine, job.recipe, job.dtype)
+            planner = Planner(job, self.engine)
+        self.planner = planner
         self._rows: SimpleQueue[tuple[Unfinished, int] | None] = SimpleQueue()
         self._batches: SimpleQueue[Unfinished | BaseException | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -210,7 +213,7 @@ class Producer:
             for op, arrays in ops.items():
                 for name, array in arrays.items():
                     plan.params[view][op][name][row] = array[0]
-        return self.engine.pack(params)[0]
+        return self.planner.engine.pack(params)[0]
 
     def _judge(self, bad: list[Bad], count: int, ends_epoch: bool) -> None:
         self._seen += count

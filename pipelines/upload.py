@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from .producer import Made
 
 
+def hand_over(views: dict[str, Tensor], event: Any, device: torch.device) -> None:
+    """Views made on another stream of the device, there after the event, become the trainer's stream's own."""
+    mine = torch.cuda.current_stream(device)
+    mine.wait_event(event)
+    for view in views.values():  # so that torch does not give its memory away while the trainer's stream reads it
+        view.record_stream(mine)
+
+
 class UploadFeed:
     """A feed whose views lie on a CUDA device: a thread copies one batch ahead, on a stream of its own, out of pinned memory.
 
@@ -42,10 +50,7 @@ class UploadFeed:
             raise got
         self._wanted.release()
         made, views, event = got
-        mine = torch.cuda.current_stream(self.device)
-        mine.wait_event(event)
-        for view in views.values():  # so that torch does not give its memory away while the trainer's stream reads it
-            view.record_stream(mine)
+        hand_over(views, event, self.device)
         return made, views
 
     def close(self) -> None:

@@ -23,12 +23,16 @@ DTYPES = ("float32", "float16", "bfloat16")
 
 
 class Engine(Protocol):
-    """Renders one sample at a time, from any thread, into its row of a batch that someone else owns."""
+    """What every engine has: a name, and a form of the parameters that it reads."""
 
     name: str
 
     def pack(self, params: Params) -> Any:
         """N samples' parameters as N rows that this engine reads; once a batch, vectorized."""
+
+
+class SampleEngine(Engine, Protocol):
+    """Renders one sample at a time, from any thread, into its row of a batch that someone else owns."""
 
     def render_into(self, image: np.ndarray, packed_row: Any, out: dict[str, np.ndarray], row: int,
                     partner: np.ndarray | None = None) -> None:
@@ -49,6 +53,11 @@ def engine(name: str, recipe: Recipe, dtype: str = "float32") -> Engine:
     if name == "auto" and _has_gpu():
         with contextlib.suppress(ValueError):
             return _dali(recipe, dtype)
+    return sample_engine(name, recipe, dtype)
+
+
+def sample_engine(name: str, recipe: Recipe, dtype: str = "float32") -> SampleEngine:
+    """"torch", or for any other name "cpu". Raises UnsupportedRecipe for a recipe that it cannot render."""
     if name == "torch":
         from .torch import TorchEngine
 
@@ -99,15 +108,15 @@ def render(images: Sequence[Any] | Tensor, recipe: Recipe, params: Mapping[str, 
 
         views = reference(images, recipe, params, device, partners=partners, models=models)
         return {group: each.to(getattr(torch, dtype)) for group, each in views.items()}
-    if engine == "dali" and models is None and partners is None:
+    if engine == "dali" and models is None:
         from . import dali
 
         if reason := dali.missing():
             raise ValueError(reason)
-        return dali.render([np.ascontiguousarray(image) for image in images], recipe, params, dtype, device)  # type: ignore[arg-type]
+        return dali.render([np.ascontiguousarray(image) for image in images], recipe, params, dtype, device)
     if models is not None or _elsewhere(images, device):
         what = "takes no models" if models is not None else f"works on the CPU, not on {device or _first(images).device}"
-        raise ValueError(f"engine 'cpu' {what}; try engine='torch'")
+        raise ValueError(f"engine {engine!r} {what}; try engine='torch'")
     from .cpu import render as fast
 
     arrays, others = ([np.ascontiguousarray(image) for image in each] for each in (images, () if partners is None else partners))

@@ -23,7 +23,8 @@ class Scratch:
         heights and widths in px."""
         wanted = (*image_hw, *picture_hw)
         if any(w > s for w, s in zip(wanted, self.sizes, strict=True)):
-            self.sizes = tuple(map(max, wanted, self.sizes))  # type: ignore[assignment]
+            height, width, tall, wide = map(max, wanted, self.sizes)
+            self.sizes = height, width, tall, wide
             self.arrays = self._allocate(*self.sizes)
         return self.arrays
 

@@ -100,10 +100,6 @@ class DaliEngine:
         """Nothing is packed: `arrays` reads the parameters of whole batches."""
         return range(len(self.nodes[0][1].arrays(params)[0]))
 
-    def render_into(self, image: np.ndarray, packed_row: Any, out: dict[str, np.ndarray], row: int,
-                    partner: np.ndarray | None = None) -> None:
-        raise NotImplementedError("the dali engine makes whole batches: see Graph and finish")
-
     def arrays(self, params: Params) -> list[Any]:
         """What the graph takes besides the images, in its order: arrays of N, or lists of N arrays."""
         return [array for _, step in self.nodes for array in step.arrays(params)]
@@ -265,7 +261,7 @@ def as_ppm(image: np.ndarray) -> np.ndarray:
     return np.concatenate([np.frombuffer(head, np.uint8), image.reshape(-1)])
 
 
-def render(images: Sequence[np.ndarray], recipe: Recipe, params: Params, dtype: str = "float32",
+def render(images: Sequence[np.ndarray], recipe: Recipe, params: Any, dtype: str = "float32",
            device: torch.device | str | None = None, options: DaliOptions | None = None) -> dict[str, Tensor]:
     """{group: (V, N, C, H, W)} of N images (H, W, 3) uint8, made on the device, see `place`."""
     engine = DaliEngine(recipe, dtype, options)

@@ -10,7 +10,7 @@ INSTALL = "pip install 'viewmill[dali]'"
 def missing() -> str:
     """Empty where DALI can be imported, else what to do about it, in one line."""
     try:
-        import nvidia.dali  # noqa: F401
+        dali()
     except (ImportError, OSError) as error:  # OSError: a library of the system that it wants
         return f"engine='dali' needs NVIDIA DALI, which cannot be imported ({error}): {INSTALL}"
     return ""

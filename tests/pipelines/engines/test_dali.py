@@ -240,3 +240,12 @@ def test_a_gpu_knows_every_op_and_takes_every_array(accepted: list[dali.DaliEngi
         engine.define(lambda: (), 4, 2, torch.device("cuda", 0))
     assert seen == {("decoders__Image", "mixed"), *((schema, "gpu") for schema in ("Slice", "Resize", "Cast", "Flip"))}
     assert "_ArithmeticGenericOp" in registered["gpu"] and "Copy" in registered["gpu"]
+
+
+def test_a_second_image_or_a_model_is_refused_by_render_and_not_done_by_another_engine() -> None:
+    recipe, images, size_hw = vm.recipe("counting"), [np.zeros((300, 300, 3), np.uint8)], np.full((1, 2), 300)
+    params = vm.draw(recipe, 0, 0, np.arange(1), size_hw, position=np.arange(1), length=1, partner_size_hw=size_hw)
+    with pytest.raises(UnsupportedRecipe, match="the dali engine takes no second image; try engine='cpu' or 'torch'"):
+        vm.render(images, recipe, params, engine="dali", partners=images)
+    with pytest.raises(ValueError, match="engine 'dali' takes no models; try engine='torch'"):
+        vm.render(images, recipe, params, engine="dali", models={})
