@@ -14,8 +14,8 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +31,15 @@ from viewmill.augment.recipe import Recipe
 from viewmill.evaluation.online import OnlineKnn
 from viewmill.models import METHODS, build, method_info
 from viewmill.models.training import checkpoint, metrics, process, provenance
-from viewmill.models.training.config import RunConfig
+from viewmill.models.training.config import RunConfig, shown
 from viewmill.models.training.errors import RunFailure, verdict
-from viewmill.models.training.optimizer import build_optimizer, clip, set_rate
+from viewmill.models.training.optimizer import build_optimizer
 from viewmill.models.training.overrides import plain, resolve
-from viewmill.models.training.progress import Meter, Progress
+from viewmill.models.training.progress import Meter, Progress, Waiting, Watch
 from viewmill.models.training.schedule import Plan, plan
+from viewmill.models.training.step import autocast_for, image_side, learn, parallel, place
 from viewmill.pipelines.loader import Loader
 from viewmill.pipelines.source import Source, open_source
-
-Autocast = Callable[[], AbstractContextManager[Any]]
 
 
 def run(words: Sequence[str]) -> int:
@@ -67,8 +66,9 @@ def read(words: Sequence[str]) -> tuple[RunConfig, Recipe]:
 def train(config: RunConfig, recipe: Recipe) -> dict[str, Any]:
     """Train to the end, or to the signal that stops it; afterwards config.out holds everything.
 
-    Returns step, total, stopped (the signal, or 0), rank, out, seconds, images_per_s, data_wait, loss, and where it was
-    measured knn, knn_untrained and knn_raw_pixels. Raises ValueError for what the user can mend, RunFailure otherwise.
+    Returns step, total, stopped (the signal, or 0), rank, out, seconds, images_per_s, data_wait, starved (the share of waiting
+    that was warned about, or 0), loss, and where it was measured knn, knn_untrained and knn_raw_pixels. Raises ValueError for
+    what the user can mend, RunFailure otherwise.
     """
     world = process.start(config.device)
     try:
@@ -114,10 +114,10 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
     show = Progress(config.method, steps.total, step, shown=leader)
     model = parallel(method, world)
     autocast = autocast_for(config.precision, world.device)
-    whole, lap = Meter(), Meter()
+    whole, lap, waiting, watch = Meter(), Meter(), Waiting(world.device), Watch(config.data_wait_budget)
     began = saved_at = time.monotonic()
     saved_step = step if found is not None else -1
-    stopped = 0
+    stopped, starved = 0, 0.0
 
     def measure(step: int) -> None:
         """kNN, where it is due and was not done before a resume. Rank 0 measures; the others wait at the next step."""
@@ -151,7 +151,7 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
             while step < steps.total and not stopped:
                 tick = time.perf_counter()
                 batch = next(batches)
-                waited = time.perf_counter() - tick
+                waiting.arrived(time.perf_counter() - tick)
                 if on_cuda:
                     batch = batch.to(world.device, non_blocking=True)
                 with autocast():
@@ -162,29 +162,33 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
                     (bad,) = process.agree(world, int(not torch.isfinite(values["loss"].detach()).all()))
                     if bad:
                         raise RunFailure(not_finite("the loss", step + 1, out))
-                optimizer.zero_grad(set_to_none=True)
-                values["loss"].backward()
-                norm = clip(method.parameters(), config.clip_grad)
                 rate = steps.rate(step)
-                set_rate(optimizer, rate)
-                optimizer.step()
                 step += 1
-                method.after_step(step / steps.total)  # type: ignore[operator]
+                norm = learn(method, optimizer, values["loss"], rate, config.clip_grad, step / steps.total)
+                waiting.launched()
                 # The floats stop CUDA here, once a log line; then the time of the lap is the time of its work.
                 numbers = {name: float(value.detach()) for name, value in values.items()} if logs else {}
                 numbers |= {"grad_norm": float(norm)} if logs and norm is not None else {}
                 del batch, values  # the next batch may need their memory
-                seconds = time.perf_counter() - tick
+                waited, seconds = waiting.settle(logs or not on_cuda), time.perf_counter() - tick
                 whole.add(config.batch_size, waited, seconds)
                 lap.add(config.batch_size, waited, seconds)
                 show.advance(step)
+                over = 0.0
                 if logs:
                     numbers = process.mean_over_ranks(world, numbers) | {"lr": rate} | lap.rates()
-                    lap = Meter()
+                    over, lap = watch.add(lap), Meter()
+                    if step == steps.total:
+                        numbers["data_wait_run"] = whole.rates()["data_wait"]
                     if log is not None:
                         log.write(step, steps.epoch(step), numbers)
                     show.report(step, steps.epoch(step), numbers)
-                due, stopped = process.agree(world, int(leader and checkpoint_due(config, steps, step, saved_at)), stop.signal)
+                due = int(leader and checkpoint_due(config, steps, step, saved_at))
+                due, stopped, worst = process.agree(world, due, stop.signal, round(1000 * over))
+                if worst:  # of any rank: while one waits for its data, the others wait for it
+                    watch.stop()
+                    starved = worst / 1000
+                    show.warn(starving(starved, config))
                 if not stopped:  # a kNN would make whoever stops us wait; it is made up for on resume
                     measure(step)
                 if stopped or due or step == steps.total:
@@ -194,7 +198,8 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
             if log is not None:
                 log.close()
     summary = {"step": step, "total": steps.total, "stopped": stopped, "rank": world.rank, "out": str(out),
-               "seconds": time.monotonic() - began, "substituted": sum(loader.stats()["substituted"].values()), **whole.rates()}
+               "seconds": time.monotonic() - began, "starved": starved,
+               "substituted": sum(loader.stats()["substituted"].values()), **whole.rates()}
     summary |= metrics.latest(out / "metrics.jsonl", "loss", *OnlineKnn.NAMES)
     if leader:
         metrics.draw_curves(out)
@@ -203,44 +208,12 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
     return summary
 
 
-def image_side(recipe: Recipe) -> int:
-    """The side, in pixels, of the first group's views: what the backbone sees. Raises ValueError unless they are square."""
-    name, shape = next(iter(recipe.groups.items()))
-    if shape.height != shape.width:
-        raise ValueError(f"recipe {recipe}: backbones here need square views, group {name!r} has {shape.height} x {shape.width}")
-    return shape.width
-
-
-def place(method: nn.Module, config: RunConfig, world: process.World) -> nn.Module:
-    """Onto the device, in the memory order asked for, with batch norm over all ranks where that exists."""
-    on_cuda = world.device.type == "cuda"
-    if config.sync_bn and not on_cuda:
-        raise ValueError("sync_bn=true needs CUDA: torch has no batch norm over ranks on the CPU; leave sync_bn out")
-    if on_cuda and world.size > 1 and config.sync_bn is not False:
-        method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
-    method = method.to(world.device)
-    return method.to(memory_format=torch.channels_last) if config.channels_last else method
-
-
-def parallel(method: nn.Module, world: process.World) -> nn.Module:
-    """The method, with gradients averaged over ranks where there are several."""
-    if world.size == 1:
-        return method
-    return nn.parallel.DistributedDataParallel(method, device_ids=[world.device.index] if world.device.type == "cuda" else None)
-
-
 def open_loader(config: RunConfig, recipe: Recipe, source: Source, world: process.World, threads: int) -> Loader:
     """This rank's part of an endless stream of batches; the loop counts the steps."""
     of = config.loader
     return Loader(source, recipe, config.batch_size // world.size, seed=config.seed, epochs=None, rank=world.rank,
                   world_size=world.size, threads=threads, engine=of.engine, device=world.device, last="drop", shuffle=of.shuffle,
                   lanes=of.lanes, window=of.window, prefetch=of.prefetch, sidecar=of.sidecar, max_bad=of.max_bad)
-
-
-def autocast_for(precision: str, device: torch.device) -> Autocast:
-    """A context for forward passes: bf16 where asked for, and on CUDA devices that have it where left to us."""
-    on = precision == "bf16" or (precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
-    return (lambda: torch.autocast(device.type, torch.bfloat16)) if on else nullcontext
 
 
 def checkpoint_due(config: RunConfig, steps: Plan, step: int, saved_at: float) -> bool:
@@ -265,6 +238,12 @@ def not_finite(what: str, step: int, out: Path) -> str:
     return f"{what} is not finite at step {step}; {stands}; {way_out}"
 
 
+def starving(share: float, config: RunConfig) -> str:
+    """That a run waits for its data, and how to find out why."""
+    return (f"waiting for data takes {share:.0%} of the time, more than data_wait_budget={config.data_wait_budget:g}; see why: "
+            f"viewmill bench --diagnose {config.method} data={shlex.quote(shown(config.data))}, with this run's keys")
+
+
 def ending(summary: dict[str, Any]) -> str:
     """What the run came to, and where to look."""
     names = {"knn_raw_pixels": "raw pixels", "knn_untrained": "untrained", "knn": "trained"}
@@ -275,6 +254,8 @@ def ending(summary: dict[str, Any]) -> str:
         lines = [f"done       already: step {summary['step']} of {summary['total']}; more epochs=, or another out=, begin anew"]
     if summary["substituted"]:
         lines += [f"replaced   {summary['substituted']} images that could not be used, by stand-ins; the log above names them"]
+    if summary["starved"]:
+        lines += [f"data       a warning above says that {summary['starved']:.0%} of the time went by waiting, and what to do"]
     lines += [f"kNN        {accuracy}"] if accuracy else []
     out = summary["out"]
     return "\n".join([*lines, f"look at    {out}/curves.png, {out}/metrics.jsonl, tensorboard --logdir {out}/tensorboard"])

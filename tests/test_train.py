@@ -19,9 +19,11 @@ import pytest
 import torch
 from PIL import Image
 from viewmill import train as training
-from viewmill.models.training import checkpoint, metrics
+from viewmill.models.training import checkpoint, metrics, progress
+from viewmill.models.training import step as step_module
 from viewmill.models.training.errors import RunFailure
 from viewmill.models.training.process import World
+from viewmill.pipelines.source import ArraySource
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SIDE, CLASSES = 32, 4
@@ -111,7 +113,7 @@ def assert_same_run(a: Path, b: Path) -> None:
     for name, value in one.items():
         same = torch.equal(value, two[name]) if isinstance(value, torch.Tensor) else value == two[name]
         assert same, name
-    timed = {"images_per_s", "data_wait", "knn_seconds"}
+    timed = {"images_per_s", "data_wait", "data_wait_run", "knn_seconds"}
     rows = [[{k: v for k, v in row.items() if k not in timed} for row in metrics.read(out / "metrics.jsonl")] for out in (a, b)]
     assert rows[0] == rows[1]
 
@@ -241,7 +243,7 @@ def test_weights_that_a_gradient_spoiled_are_not_saved(shards: Path, tmp_path: P
         if len(steps) == 2:
             next(p for p in parameters if p.grad is not None).grad.fill_(float("inf"))
 
-    monkeypatch.setattr(training, "clip", spoiled)
+    monkeypatch.setattr(step_module, "clip", spoiled)
     with pytest.raises(RunFailure, match=r"^backbone\S+ is not finite at step 2; no checkpoint had been written"):
         run(shards, tmp_path, "epochs=1", "checkpoint.steps=2", "log_every=1")
     assert not checkpoint.written(tmp_path / "checkpoints")
@@ -356,3 +358,38 @@ def wait_for_step(out: Path, step: int, process: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
     process.kill()
     raise AssertionError(f"step {step} was never reached: {process.communicate()}")
+
+
+class Slow(ArraySource):
+    """A source whose storage takes so many seconds for an image."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(np.random.default_rng(0).integers(0, 256, (32, SIDE, SIDE, 3), np.uint8))
+        self.seconds = seconds
+
+    def read(self, index: int) -> np.ndarray:
+        time.sleep(self.seconds)
+        return super().read(index)
+
+
+@pytest.mark.parametrize(("seconds", "budget", "warnings"), [(0.05, "0.5", 1), (0.05, "1", 0), (0.0, "0.9", 0)])
+def test_a_run_that_starves_says_so_once(shards: Path, tmp_path: Path, seconds: float, budget: str, warnings: int,
+                                         monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    # Sixteen reads of 50 ms by one thread before each step of some 30 ms: it waits more than half of the time.
+    monkeypatch.setattr(training, "open_source", lambda data: Slow(seconds))
+    monkeypatch.setattr(progress, "WARM_UP_STEPS", 1)
+    monkeypatch.setattr(progress, "WINDOW_STEPS", 2)
+    monkeypatch.setattr(progress, "WINDOW_SECONDS", 0.0)
+    summary = run(shards, tmp_path, "epochs=3", "model.backbone=convnet4", f"data_wait_budget={budget}")
+    said = [line for line in capsys.readouterr().out.splitlines() if "of the time, more than" in line]
+    assert len(said) == warnings and (summary["starved"] > 0) == bool(warnings)
+    assert metrics.read(tmp_path / "metrics.jsonl")[-1]["data_wait_run"] == pytest.approx(summary["data_wait"])
+    if warnings:
+        assert summary["starved"] > 0.5 and f"{summary['starved']:.0%} of the time, more than data_wait_budget=0.5" in said[0]
+        assert f"viewmill bench --diagnose simclr data='{shards}/train-{{0..1}}.tar'" in said[0]
+
+
+@pytest.mark.parametrize("budget", ["-0.1", "1.5"])
+def test_a_budget_that_is_no_share_is_refused(shards: Path, tmp_path: Path, budget: str) -> None:
+    with pytest.raises(ValueError, match=rf"^data_wait_budget needs a share of the time in \[0, 1\], got {budget}; 1 turns"):
+        run(shards, tmp_path, f"data_wait_budget={budget}")

@@ -124,6 +124,7 @@ class RunConfig:
     torch_threads: int | None = key("threads of torch of each rank on the CPU; null: the cores that rendering leaves", None)
     resume: str = key("auto: go on from the last checkpoint in out, if any; never; or the path of a checkpoint", "auto")
     log_every: int = key("steps between two lines of metrics", 10)
+    data_wait_budget: float = key("share of the time in [0, 1]: a run that waits longer for data warns once; 1: never", 0.1)
     tensorboard: bool = key("also write metrics for TensorBoard", True)
     loader: LoaderConfig = key("", LoaderConfig())
     knn: KnnConfig = key("", KnnConfig())
@@ -134,6 +135,8 @@ class RunConfig:
             _at_least(name, getattr(self, name), 1)
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed needs a whole number in [0, 2**63), got {self.seed}")
+        if not 0 <= self.data_wait_budget <= 1:
+            raise ValueError(f"data_wait_budget needs a share of the time in [0, 1], got {self.data_wait_budget}; 1 turns it off")
         if self.clip_grad is not None:
             _above("clip_grad", self.clip_grad)
         for name in ("steps", "torch_threads"):

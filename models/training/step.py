@@ -1,0 +1,87 @@
+"""What a method is made ready with, and one step of it: shared by the run and by whatever measures the run's steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...augment.recipe import Recipe
+from .. import build
+from ..views import Views
+from .config import RunConfig
+from .optimizer import build_optimizer, clip, set_rate
+from .process import World, seed_all
+
+Autocast = Callable[[], AbstractContextManager[Any]]
+
+
+def image_side(recipe: Recipe) -> int:
+    """The side, in pixels, of the first group's views: what the backbone sees. Raises ValueError unless they are square."""
+    name, shape = next(iter(recipe.groups.items()))
+    if shape.height != shape.width:
+        raise ValueError(f"recipe {recipe}: backbones here need square views, group {name!r} has {shape.height} x {shape.width}")
+    return shape.width
+
+
+def place(method: nn.Module, config: RunConfig, world: World) -> nn.Module:
+    """Onto the device, in the memory order asked for, with batch norm over all ranks where that exists."""
+    on_cuda = world.device.type == "cuda"
+    if config.sync_bn and not on_cuda:
+        raise ValueError("sync_bn=true needs CUDA: torch has no batch norm over ranks on the CPU; leave sync_bn out")
+    if on_cuda and world.size > 1 and config.sync_bn is not False:
+        method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
+    method = method.to(world.device)
+    return method.to(memory_format=torch.channels_last) if config.channels_last else method
+
+
+def parallel(method: nn.Module, world: World) -> nn.Module:
+    """The method, with gradients averaged over ranks where there are several."""
+    if world.size == 1:
+        return method
+    return nn.parallel.DistributedDataParallel(method, device_ids=[world.device.index] if world.device.type == "cuda" else None)
+
+
+def autocast_for(precision: str, device: torch.device) -> Autocast:
+    """A context for forward passes: bf16 where asked for, and on CUDA devices that have it where left to us."""
+    on = precision == "bf16" or (precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
+    return (lambda: torch.autocast(device.type, torch.bfloat16)) if on else nullcontext
+
+
+def learn(method: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, rate: float, clip_grad: float | None,
+          progress: float) -> Tensor | None:
+    """Backward and one update at a learning rate; the gradients' norm before it was clipped, None where it is not.
+
+    progress: share of all steps that are done once this one is, in (0, 1].
+    """
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = clip(method.parameters(), clip_grad)
+    set_rate(optimizer, rate)
+    optimizer.step()
+    method.after_step(progress)  # type: ignore[operator]
+    return norm
+
+
+def step_of(config: RunConfig, recipe: Recipe, world: World) -> tuple[Callable[[Views], None], int]:
+    """(what one step of a run does with a batch on its device, how many weights it trains), for one rank, to be measured.
+
+    The method is new, and stays so: the rate is 0, which costs the same and lets no weight run away however long it is
+    measured. On CUDA a step returns before its work is done, as in a run.
+    """
+    seed_all(config.seed)
+    method = place(build(config.method, config.model, image_px=image_side(recipe)), config, world)
+    optimizer = build_optimizer(method, config.optimizer)
+    autocast = autocast_for(config.precision, world.device)
+
+    def step(batch: Views) -> None:
+        with autocast():
+            values = method(batch)
+        if world.device.type != "cuda":  # where a run looks at each loss
+            torch.isfinite(values["loss"].detach()).all().item()
+        learn(method, optimizer, values["loss"], 0.0, config.clip_grad, 0.5)
+
+    return step, sum(p.numel() for p in method.parameters() if p.requires_grad)
