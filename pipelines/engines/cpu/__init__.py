@@ -11,9 +11,10 @@ import numpy as np
 from ....augment.draw import Params
 from ....augment.recipe import Recipe
 from .cache import is_compiled, one_process_at_a_time
-from .kernel import DTYPES, render_image
+from .kernel import render_image
 from .program import compile_recipe
 from .scratch import Scratch
+from .store import DTYPES
 
 _READY = threading.Event()
 _COMPILING = threading.Lock()
@@ -22,15 +23,16 @@ __all__ = ["CpuEngine", "is_compiled", "render"]
 
 
 class CpuEngine:
-    """Renders a recipe. dtype: "float32", or "float16" or "bfloat16", which are written as uint16 bits.
+    """Renders a recipe. dtype: "float32"; "float16" or "bfloat16", which are written as uint16 bits; or "uint8", the levels
+    before the recipe's last normalization, rounded half up. channels_last: batches are (V, B, H, W, C).
 
     Raises UnsupportedRecipe naming the first op that has no kernel. Safe to share between threads.
     """
 
     name = "cpu"
 
-    def __init__(self, recipe: Recipe, dtype: str = "float32") -> None:
-        self.recipe, self.program, self.dtype = recipe, compile_recipe(recipe), dtype
+    def __init__(self, recipe: Recipe, dtype: str = "float32", channels_last: bool = False) -> None:
+        self.recipe, self.program, self.dtype, self.channels_last = recipe, compile_recipe(recipe), dtype, channels_last
         self._code = DTYPES[dtype]
         self._of_thread = threading.local()
 
@@ -40,7 +42,8 @@ class CpuEngine:
 
     def render_into(self, image: np.ndarray, packed_row: np.ndarray, out: dict[str, np.ndarray], row: int,
                     partner: np.ndarray | None = None) -> None:
-        """All views of image (H, W, 3) uint8, C-contiguous, into out[group][:, row]; out[group] (V, B, C, H, W), contiguous."""
+        """All views of image (H, W, 3) uint8, C-contiguous, into out[group][:, row]; out[group] (V, B, C, H, W),
+        or (V, B, H, W, C) where channels_last; contiguous."""
         program = self.program
         if partner is None:
             if program.takes_partner:
@@ -61,7 +64,7 @@ class CpuEngine:
         arrays = [out[group] for group in program.groups]
         bases = np.array([array.__array_interface__["data"][0] for array in arrays], np.int64)
         call = (image, partner, program.steps, program.constants, program.instances, packed_row, bases, arrays[0].shape[1], row,
-                self._code, *scratch.of((height, width), (tall, wide)))
+                self._code, self.channels_last, *scratch.of((height, width), (tall, wide)))
         if _READY.is_set():
             render_image(*call)
             return
@@ -70,21 +73,25 @@ class CpuEngine:
             _READY.set()
 
     def __getstate__(self) -> dict[str, object]:
-        return {"recipe": self.recipe, "dtype": self.dtype}
+        return {"recipe": self.recipe, "dtype": self.dtype, "channels_last": self.channels_last}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
 
 def render(images: Sequence[np.ndarray], recipe: Recipe, params: Params, dtype: str = "float32", threads: int = 1,
-           partners: Sequence[np.ndarray] | None = None) -> dict[str, np.ndarray]:
-    """{group: (V, N, C, H, W)} of N images (H, W, 3) uint8, and as many second ones. Half types come as uint16 bits."""
-    engine = CpuEngine(recipe, dtype)
+           partners: Sequence[np.ndarray] | None = None, channels_last: bool = False) -> dict[str, np.ndarray]:
+    """{group: (V, N, C, H, W)}, or (V, N, H, W, C) where channels_last, of N images (H, W, 3) uint8, and as many second ones.
+    Half types come as uint16 bits."""
+    engine = CpuEngine(recipe, dtype, channels_last)
     for image in (*images, *(partners or ())):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(f"an image is uint8 (H, W, 3), got {image.dtype} {image.shape}")
-    kind = np.float32 if dtype == "float32" else np.uint16
-    out = {name: np.empty((g.count, len(images), g.channels, g.height, g.width), kind) for name, g in recipe.groups.items()}
+    kind = {"float32": np.float32, "uint8": np.uint8}.get(dtype, np.uint16)
+    out: dict[str, np.ndarray] = {}
+    for name, g in recipe.groups.items():
+        shape = (g.height, g.width, g.channels) if channels_last else (g.channels, g.height, g.width)
+        out[name] = np.empty((g.count, len(images), *shape), kind)
     packed = engine.pack(params)
 
     def make(row: int) -> None:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import float32, int32, uint16
+from numba import float32, int32
 
 from .cache import kernel
 
@@ -208,45 +208,6 @@ def solarize(planes: Any, threshold: float) -> None:
 
 
 @kernel
-def store_float(line: Any, gain: float, offset: float, out: Any) -> None:
-    for i in range(line.size):
-        out[i] = line[i] * gain + offset
-
-
-@kernel
 def affine(line: Any, gain: float, offset: float) -> None:
     for i in range(line.size):
         line[i] = line[i] * gain + offset
-
-
-@kernel
-def store_bfloat16(bits: Any, out: Any) -> None:
-    """bits: uint32 of float32 values, finite; rounded to nearest, ties to even."""
-    for i in range(bits.size):
-        v = bits[i]
-        out[i] = uint16((v + np.uint32(0x7FFF) + ((v >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
-
-
-@kernel
-def store_float16(bits: Any, out: Any) -> None:
-    """As store_bfloat16, for IEEE half precision: values below its normal range become subnormal, above it infinite."""
-    for i in range(bits.size):
-        v = int32(bits[i])
-        sign = int32((v >> int32(16)) & int32(0x8000))
-        magnitude = int32(v & int32(0x7FFFFFFF))
-        if magnitude >= int32(0x477FF000):
-            half = int32(0x7C00)
-        elif magnitude >= int32(0x38800000):
-            half = int32((magnitude - int32(0x38000000) + int32(0xFFF) + ((magnitude >> int32(13)) & int32(1))) >> int32(13))
-        else:
-            shift = int32(126) - (magnitude >> int32(23))
-            if shift > int32(24):
-                half = int32(0)
-            else:
-                mantissa = int32((magnitude & int32(0x7FFFFF)) | int32(0x800000))
-                half = int32(mantissa >> shift)
-                rest = int32(mantissa - (half << shift))
-                tie = int32(int32(1) << (shift - int32(1)))
-                if rest > tie or (rest == tie and half & int32(1)):
-                    half += int32(1)
-        out[i] = uint16(half | sign)

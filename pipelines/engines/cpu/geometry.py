@@ -9,7 +9,7 @@ import numpy as np
 from numba import float32
 
 from .cache import kernel
-from .resample import sin_pi
+from .taps import sin_pi
 
 ZERO = float32(0)
 BLOCK = 16

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-import numpy as np
-from numba import carray, float32, types
-from numba.extending import intrinsic
+from numba import float32
 
-from . import colour, geometry, resample, tone
+from . import geometry, resample
 from .cache import entry, kernel
 from .codes import (
     ALWAYS,
     BASE,
     BEGIN,
     BLANK,
-    CHANNELS,
     COLOUR_SHIFT,
     CROP,
     CUT,
     DOWNSCALE,
     END,
     FLIP,
-    GROUP,
     HEIGHT,
-    ORDINAL,
     OTHER,
     RESIZE,
     ROTATE,
@@ -33,31 +29,16 @@ from .codes import (
     SHRINK,
     STORE,
     SUBSAMPLE,
-    TILE_MEAN,
-    TILE_MEAN_STD,
-    TILE_RMS,
     TURN,
-    VALUES,
     WARP,
     WIDTH,
 )
 from .effects import effect
+from .store import store
 from .vectors import transpose
 
-FLOAT32, FLOAT16, BFLOAT16 = 0, 1, 2
 OUTSIDE = "a crop's box reaches outside the image: the parameters were drawn for an image of another size"
 OTHER_SIZE = "a view's ops end at another size than the view's: the parameters were drawn for another recipe"
-DTYPES = {"float32": FLOAT32, "float16": FLOAT16, "bfloat16": BFLOAT16}
-
-
-@intrinsic
-def _pointer_float32(context: Any, address: Any) -> Any:
-    return types.CPointer(types.float32)(address), lambda c, b, s, a: b.inttoptr(a[0], c.get_value_type(s.return_type))
-
-
-@intrinsic
-def _pointer_uint16(context: Any, address: Any) -> Any:
-    return types.CPointer(types.uint16)(address), lambda c, b, s, a: b.inttoptr(a[0], c.get_value_type(s.return_type))
 
 
 @kernel
@@ -80,15 +61,16 @@ def union_of_boxes(steps: Any, instances: Any, params: Any, height: int, width: 
                 mirrored ^= params[at] != 0
                 continue
             if (steps[s, 0] == CROP or steps[s, 0] == RESIZE) and steps[s, 9] != 0:
-                begin = width - int(params[at + 1]) - int(params[at + 3]) if mirrored else int(params[at + 1])
-                top, left = min(top, int(params[at])), min(left, begin)
-                bottom, right = max(bottom, int(params[at]) + int(params[at + 2])), max(right, begin + int(params[at + 3]))
+                begin = width - params[at + 1] - params[at + 3] if mirrored else params[at + 1]
+                top, left = min(top, math.floor(params[at])), min(left, math.floor(begin))
+                bottom = max(bottom, math.ceil(params[at] + params[at + 2]))
+                right = max(right, math.ceil(begin + params[at + 3]))
             break  # a later step of an instance reads what its first one made
     return top, left, bottom, right
 
 
 @kernel
-def resize(source: Any, own: Any, x0: int, y0: int, top: int, left: int, bh: int, bw: int, h: int, w: int, filter: int,
+def resize(source: Any, own: Any, x0: int, y0: int, top: float, left: float, bh: float, bw: float, h: int, w: int, filter: int,
            antialias: bool, cubic_a: float, mirrored: bool, first: Any, count: Any, weights: Any, floats: Any, line: Any,
            bytes_a: Any, bytes_b: Any, planes: Any) -> None:
     """A box of source (H, W, 3) into planes (3, h * w). own: its columns transposed, see `resample.crop_resize`."""
@@ -96,7 +78,8 @@ def resize(source: Any, own: Any, x0: int, y0: int, top: int, left: int, bh: int
         resample.crop_resize(source, own, x0, y0, top, left, bh, bw, h, w, filter, cubic_a, mirrored, first, count, weights,
                              floats, bytes_a, bytes_b, planes)
     else:
-        resample.crop_interpolate(source, top, left, bh, bw, h, w, filter, cubic_a, mirrored, first, floats, line, planes)
+        resample.crop_interpolate(source, int(top), int(left), int(bh), int(bw), h, w, filter, cubic_a, mirrored, first, floats,
+                                  line, planes)
 
 
 @kernel
@@ -107,37 +90,14 @@ def columns_of(source: Any, top: int, left: int, height: int, width: int, room: 
     return own
 
 
-@kernel
-def store(planes: Any, instance: Any, step: Any, constants: Any, bases: Any, batch: int, row: int, dtype: int, bits: Any) -> None:
-    """A view's planes, normalized, into its place in the batch. bits: the planes' memory as uint32, one after the other."""
-    n, channels, kind = planes.shape[1], instance[CHANNELS], step[4]
-    gains = np.empty(6)
-    if kind in (TILE_MEAN, TILE_MEAN_STD, TILE_RMS):
-        tone.gains(planes, channels, kind == TILE_RMS, kind == TILE_MEAN_STD, step[5] != 0, constants[0], gains)
-    else:
-        gains[:] = constants[:6]
-    start = (instance[ORDINAL] * batch + row) * instance[VALUES]
-    for c in range(channels):
-        gain, offset = float32(gains[c]), float32(gains[3 + c])
-        if dtype == FLOAT32:
-            out = carray(_pointer_float32(bases[instance[GROUP]] + (start + c * n) * 4), n)
-            colour.store_float(planes[c], gain, offset, out)
-            continue
-        half = carray(_pointer_uint16(bases[instance[GROUP]] + (start + c * n) * 2), n)
-        colour.affine(planes[c], gain, offset)
-        if dtype == BFLOAT16:
-            colour.store_bfloat16(bits[c * n : (c + 1) * n], half)
-        else:
-            colour.store_float16(bits[c * n : (c + 1) * n], half)
-
-
 @entry
 def render_image(image: Any, partner: Any, steps: Any, constants: Any, instances: Any, params: Any, bases: Any, batch: int,
-                 row: int, dtype: int, tables: Any, columns: Any, columns_b: Any, bytes_a: Any, bytes_b: Any, stage: Any,
-                 base: Any, first: Any, count: Any, weights: Any, floats: Any, line: Any, weights_of_blur: Any, pixels: Any,
-                 pixel_bits: Any, spare: Any) -> None:
+                 row: int, dtype: int, channels_last: bool, tables: Any, columns: Any, columns_b: Any, bytes_a: Any,
+                 bytes_b: Any, stage: Any, base: Any, first: Any, count: Any, weights: Any, floats: Any, line: Any,
+                 weights_of_blur: Any, pixels: Any, pixel_bits: Any, spare: Any) -> None:
     """image, partner (H, W, 3) uint8; steps, constants, instances: a Program's; params: one packed row. bases (groups,) int64:
-    the address of each group's (V, batch, C, H, W) array, of which [:, row] is written. The rest is scratch, see `scratch`.
+    the address of each group's (V, batch, C, H, W) array, or (V, batch, H, W, C) where channels_last, of which [:, row] is
+    written. The rest is scratch, see `scratch`.
     Raises ValueError where parameters do not fit the image or the recipe.
 
     A picture is either bytes (H, W, 3) in `source`, or planes of float levels in `pixels`; steps turn one into the other.
@@ -164,7 +124,7 @@ def render_image(image: Any, partner: Any, steps: Any, constants: Any, instances
         for s in range(begin, instances[v, END]):
             code, at = steps[s, 0], steps[s, 2]
             if code in (CROP, RESIZE, CUT):
-                top, left, bh, bw = int(params[at]), int(params[at + 1]), int(params[at + 2]), int(params[at + 3])
+                top, left, bh, bw = params[at], params[at + 1], params[at + 2], params[at + 3]
                 if flipped:
                     left = w - left - bw
                 mirrored = flipped ^ (steps[s, 5] >= 0 and params[steps[s, 5]] != 0)
@@ -172,28 +132,30 @@ def render_image(image: Any, partner: Any, steps: Any, constants: Any, instances
                 if code == CUT and ((steps[s, 6] > 0 and (bh != steps[s, 6] or bw != steps[s, 7]))
                                     or (steps[s, 6] == 0 and (bh > h or bw > w))):
                     raise ValueError(OTHER_SIZE)
-                if (code != CUT and (min(top, left) < 0 or top + bh > h or left + bw > w)) or min(bh, bw) < 1:
+                if (code != CUT and (min(top, left) < 0 or top + bh > h or left + bw > w)) or min(bh, bw) <= 0:
                     raise ValueError(OUTSIDE)
                 if code == CUT:
+                    y, x, ch, cw = int(top), int(left), int(bh), int(bw)
                     if planar and s == begin:  # as is right after what neighbours share
                         for c in range(3):
-                            geometry.window(base[c * h * w : (c + 1) * h * w], h, w, top, left, bh, bw, mirrored,
-                                            pixels[c * bh * bw : (c + 1) * bh * bw])
-                        planes = pixels[: 3 * bh * bw].reshape(3, bh * bw)
+                            geometry.window(base[c * h * w : (c + 1) * h * w], h, w, y, x, ch, cw, mirrored,
+                                            pixels[c * ch * cw : (c + 1) * ch * cw])
+                        planes = pixels[: 3 * ch * cw].reshape(3, ch * cw)
                     elif planar:
-                        geometry.cut(pixels, h, w, top, left, bh, bw, mirrored, spare)
-                        planes = pixels[: 3 * bh * bw].reshape(3, bh * bw)
+                        geometry.cut(pixels, h, w, y, x, ch, cw, mirrored, spare)
+                        planes = pixels[: 3 * ch * cw].reshape(3, ch * cw)
                     else:
-                        planes = pixels[: 3 * bh * bw].reshape(3, bh * bw)
-                        resample.cut(source, top, left, bh, bw, mirrored, planes)
-                    h, w = bh, bw
+                        planes = pixels[: 3 * ch * cw].reshape(3, ch * cw)
+                        resample.cut(source, y, x, ch, cw, mirrored, planes)
+                    h, w = ch, cw
                 else:
                     own, left0, top0 = shared, x0, y0
                     if planar:
                         source = stage[: 3 * h * w].reshape(h, w, 3)
                         resample.to_bytes(planes, h, w, source)
                     if (planar or other) and steps[s, 9] != 0:
-                        own, left0, top0 = columns_of(source, top, left, bh, bw, columns_b), left, top
+                        top0, left0 = math.floor(top), math.floor(left)
+                        own = columns_of(source, top0, left0, math.ceil(top + bh) - top0, math.ceil(left + bw) - left0, columns_b)
                     h, w = (int(params[at + 4]), int(params[at + 5])) if code == RESIZE else (steps[s, 6], steps[s, 7])
                     planes = pixels[: 3 * h * w].reshape(3, h * w)
                     resize(source, own, left0, top0, top, left, bh, bw, h, w, steps[s, 8], steps[s, 9] != 0, constants[s, 0],
@@ -235,8 +197,8 @@ def render_image(image: Any, partner: Any, steps: Any, constants: Any, instances
                         resample.to_bytes(planes, h, w, source)
                         own = columns_of(source, 0, 0, h, w, columns_b)
                         planes = pixels[: 3 * nh * nw].reshape(3, nh * nw)
-                        resize(source, own, 0, 0, 0, 0, h, w, nh, nw, filter, True, -0.5, False, first, count, weights, floats,
-                               line, bytes_a, bytes_b, planes)
+                        resize(source, own, 0, 0, 0.0, 0.0, float(h), float(w), nh, nw, filter, True, -0.5, False, first, count,
+                               weights, floats, line, bytes_a, bytes_b, planes)
                         h, w = nh, nw
                 elif code == SUBSAMPLE:
                     geometry.subsample(pixels, h, w, steps[s, 4])
@@ -260,7 +222,7 @@ def render_image(image: Any, partner: Any, steps: Any, constants: Any, instances
                 elif h != instances[v, HEIGHT] or w != instances[v, WIDTH]:
                     raise ValueError(OTHER_SIZE)
                 else:
-                    store(planes, instances[v], steps[s], constants[s], bases, batch, row, dtype, pixel_bits)
+                    store(planes, instances[v], steps[s], constants[s], bases, batch, row, dtype, channels_last, pixel_bits)
             if steps[s, SAVE] != 0 and not other and planar and kept != instances[v, BASE]:
                 base[: 3 * h * w] = pixels[: 3 * h * w]
                 kept, kept_h, kept_w = instances[v, BASE], h, w

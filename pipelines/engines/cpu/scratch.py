@@ -46,8 +46,8 @@ class Scratch:
             np.empty(3 * out_h * out_w if program.instances[:, 9].any() else 0, np.float32),  # base: what neighbours share
             np.empty(4 * (out_h + out_w), np.int32),                         # first source pixel of each output
             np.empty(out, np.int32),                                         # count of its taps
-            np.empty(6 * side + 16 * out, np.int32),                         # their weights, see `resample.room`
-            np.empty(max(6 * side + 16, 4 * (out_h + out_w)), np.float64),   # floats: weights before rounding
+            np.empty(6 * max(side, out) + 16 * out, np.int32),               # their weights, see `taps.room`
+            np.empty(6 * max(side, out) + 16 * out, np.float64),             # floats: weights before rounding
             np.empty(3 * max(side, out) + 4 * reach + 1, np.float32),        # line: a row, or a padded one twice
             np.empty(reach + 1, np.float32),                                 # weights_of_blur
             pixels,

@@ -46,7 +46,7 @@ from ....augment.recipe import Instance
 from ....augment.sharing import Key, key
 from . import codes
 from .blur import BORDERS
-from .resample import FILTERS
+from .taps import FILTERS
 
 GEOMETRY = (codes.CROP, codes.RESIZE, codes.CUT)
 COMMUTES_WITH_FLIP = (codes.JITTER, codes.GRAYSCALE, codes.PILLOW_BLUR, codes.GAUSSIAN_BLUR, codes.SOLARIZE, codes.CLIP,

@@ -94,14 +94,14 @@ def inside(array: Any, row: int, column: int) -> Any:
 
 
 def _levels(lanes: int, floats: bool) -> Any:
-    def build(builder: Any, source: Any, stride: Any, count: Any, weights: Any, out: Any, n: Any) -> None:
+    def build(builder: Any, source: Any, stride: Any, count: Any, weights: Any, apart: Any, out: Any, n: Any) -> None:
         for start in _block_starts(builder, n, lanes):
             total = cgutils.alloca_once(builder, _vector(I32, lanes))
             builder.store(_vector(I32, lanes, 1 << (BITS - 1)), total)
             row = builder.add(source, start)
             with cgutils.for_range(builder, count) as tap:
                 levels = _load(builder, builder.add(row, builder.mul(tap.index, stride)), _vector(I8, lanes), 1)
-                weight = _load(builder, builder.add(weights, builder.shl(tap.index, I64(2))), I32, 4)
+                weight = _load(builder, builder.add(weights, builder.mul(tap.index, apart)), I32, 4)
                 product = builder.mul(builder.zext(levels, _vector(I32, lanes)), _splat(builder, weight, lanes))
                 builder.store(builder.add(builder.load(total), product), total)
             v = builder.ashr(builder.load(total), _vector(I32, lanes, BITS))
@@ -113,7 +113,7 @@ def _levels(lanes: int, floats: bool) -> Any:
             else:
                 _store(builder, builder.trunc(v, _vector(I8, lanes)), builder.add(out, start), 1)
 
-    return _of_addresses(6, build)
+    return _of_addresses(7, build)
 
 
 _bytes_32, _bytes_8, _bytes_1 = _levels(32, False), _levels(8, False), _levels(1, False)
@@ -121,26 +121,26 @@ _floats_32, _floats_8, _floats_1 = _levels(32, True), _levels(8, True), _levels(
 
 
 @kernel
-def weighted_bytes(source: int, stride: int, count: int, weights: int, out: int, n: int) -> None:
-    """out (n,) uint8 = the sum of `count` rows of n bytes, `stride` bytes apart, by weights (count,) int32 of 22 fractional
-    bits, rounded half up and clipped: Pillow's pass. Sums are 32-bit integers, exact in any order."""
+def weighted_bytes(source: int, stride: int, count: int, weights: int, apart: int, out: int, n: int) -> None:
+    """out (n,) uint8 = the sum of `count` rows of n bytes, `stride` bytes apart, by as many weights, int32 of 22 fractional
+    bits and `apart` bytes apart, rounded half up and clipped: Pillow's pass. Sums are 32-bit integers, exact in any order."""
     if n >= 32:
-        _bytes_32(source, stride, count, weights, out, n)
+        _bytes_32(source, stride, count, weights, apart, out, n)
     elif n >= 8:
-        _bytes_8(source, stride, count, weights, out, n)
+        _bytes_8(source, stride, count, weights, apart, out, n)
     else:
-        _bytes_1(source, stride, count, weights, out, n)
+        _bytes_1(source, stride, count, weights, apart, out, n)
 
 
 @kernel
-def weighted_floats(source: int, stride: int, count: int, weights: int, out: int, n: int) -> None:
+def weighted_floats(source: int, stride: int, count: int, weights: int, apart: int, out: int, n: int) -> None:
     """As weighted_bytes; out (n,) float32 holds the same whole levels."""
     if n >= 32:
-        _floats_32(source, stride, count, weights, out, n)
+        _floats_32(source, stride, count, weights, apart, out, n)
     elif n >= 8:
-        _floats_8(source, stride, count, weights, out, n)
+        _floats_8(source, stride, count, weights, apart, out, n)
     else:
-        _floats_1(source, stride, count, weights, out, n)
+        _floats_1(source, stride, count, weights, apart, out, n)
 
 
 # ---- symmetric sums of rows of floats ------------------------------------------------------------------------------

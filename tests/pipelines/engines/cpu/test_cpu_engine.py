@@ -44,9 +44,10 @@ for recipe in recipes:
     n = len(images)
     params = vm.draw(recipe, 3, 1, np.arange(n), np.array(SIZES), position=np.arange(n), length=n,
                      partner_size_hw=np.array(SIZES[::-1]))
-    for dtype in ("float32", "float16", "bfloat16"):
-        for name, views in render(images, recipe, params, dtype, partners=images[::-1]).items():
-            digest.update(views.tobytes())
+    for dtype in ("float32", "float16", "bfloat16", "uint8"):
+        for last in (False, True):
+            for views in render(images, recipe, params, dtype, partners=images[::-1], channels_last=last).values():
+                digest.update(views.tobytes())
 print(digest.hexdigest())
 
 from viewmill.pipelines.engines.cpu import vectors  # the checks are there, or they would have found nothing
@@ -128,6 +129,31 @@ def test_only_its_own_row_is_written(pictures: list[np.ndarray]) -> None:
     assert (untouched == 7).all() and not (out["global"][:, 4] == 7).any()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "uint8"])
+@pytest.mark.parametrize("name", ["dino", "rotnet", "cmc_resnet"])
+def test_channels_last_moves_values_and_changes_none(pictures: list[np.ndarray], name: str, dtype: str) -> None:
+    recipe = vm.recipe(name)
+    params = drawn(recipe, pictures)
+    first = render(pictures, recipe, params, dtype)
+    for group, views in render(pictures, recipe, params, dtype, channels_last=True).items():
+        assert np.array_equal(np.moveaxis(views, -1, 2), first[group])
+
+
+@pytest.mark.parametrize("name", ["dino", "simclr_pil", "mae"])
+def test_bytes_are_the_levels_before_the_normalization_rounded_half_up(pictures: list[np.ndarray], name: str) -> None:
+    recipe = vm.recipe(name)
+    params = drawn(recipe, pictures)
+    ones = np.ones(3)
+    for group, views in render(pictures, recipe, params, "uint8").items():
+        normalize = next(op for v in recipe.views if v.group == group for op in v.ops or () if isinstance(op, Normalize))
+        mean, std = (np.array(x).reshape(3, 1, 1) if x else z.reshape(3, 1, 1) for x, z in
+                     ((normalize.mean, 0 * ones), (normalize.std, ones)))
+        levels = 255 * (render(pictures, recipe, params)[group].astype(np.float64) * std + mean)
+        assert np.abs(views - levels).max() < 0.5 + 1e-4 and views.dtype == np.uint8
+        apart = np.abs(levels - np.floor(levels) - 0.5) > 1e-3  # from a tie, which float32's normalization may shift
+        assert np.array_equal(views[apart], np.floor(levels + 0.5)[apart].astype(np.uint8)) and apart.mean() > 0.9
+
+
 def test_a_pickled_engine_renders_the_same(pictures: list[np.ndarray]) -> None:
     recipe = vm.recipe("simclr_cifar")
     engine = CpuEngine(recipe)
@@ -190,10 +216,10 @@ def test_a_blur_without_room_is_refused() -> None:
 def test_kernels_are_cached_for_the_user_under_a_hash_of_their_sources(tmp_path: Path) -> None:
     code = """
 import numba, numpy as np
-from viewmill.pipelines.engines.cpu import cache, resample
+from viewmill.pipelines.engines.cpu import cache, taps
 @cache.entry
 def out(x):
-    return resample.sin_pi(x)
+    return taps.sin_pi(x)
 print(out(0.25))
 """
     environment = {**os.environ, "PYTHONPATH": str(Path(vm.__file__).parents[1]), "VIEWMILL_CACHE_DIR": str(tmp_path)}
@@ -202,7 +228,7 @@ print(out(0.25))
     runs = [subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment) for _ in range(2)]
     assert [run.returncode for run in runs] == [0, 0], runs[0].stderr
     folders = [p for p in tmp_path.iterdir() if p.name.startswith("kernels-")]
-    assert len(folders) == 1 and list(folders[0].glob("resample.sin_pi*.nbi"))
+    assert len(folders) == 1 and list(folders[0].glob("taps.sin_pi*.nbi"))
     assert abs(float(runs[1].stdout) - 0.5**0.5) < 1e-15
 
 

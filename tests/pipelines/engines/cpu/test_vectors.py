@@ -21,8 +21,9 @@ def call_transpose(source: Any, top: int, left: int, rows: int, columns: int, ou
 def call_weighted(source: Any, weights: Any, as_bytes: Any, as_floats: Any, n: int) -> None:
     begin, stride = vectors.address(source) + 3, source.strides[0]
     taps = vectors.address(weights)
-    vectors.weighted_bytes(begin, stride, weights.size, taps, vectors.address(as_bytes) + 1, n)
-    vectors.weighted_floats(begin, stride, weights.size, taps, vectors.address(as_floats) + 4, n)
+    apart = weights.strides[0]
+    vectors.weighted_bytes(begin, stride, weights.size, taps, apart, vectors.address(as_bytes) + 1, n)
+    vectors.weighted_floats(begin, stride, weights.size, taps, apart, vectors.address(as_floats) + 4, n)
 
 
 @numba.njit
