@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .augment.draw import draw
     from .augment.presets import recipe
     from .augment.recipe import Recipe, View
+    from .augment.together import together
     from .pipelines.batch import Batch
     from .pipelines.engines import render
     from .pipelines.loader import Loader
@@ -22,13 +23,14 @@ _HOME = {
     "Recipe": ".augment.recipe",
     "View": ".augment.recipe",
     "recipe": ".augment.presets",
+    "together": ".augment.together",
     "draw": ".augment.draw",
     "render": ".pipelines.engines",
     "Loader": ".pipelines.loader",
     "Batch": ".pipelines.batch",
 }
 
-__all__ = ["Batch", "Loader", "Recipe", "View", "__version__", "draw", "recipe", "render"]
+__all__ = ["Batch", "Loader", "Recipe", "View", "__version__", "draw", "recipe", "render", "together"]
 
 
 def __getattr__(name: str) -> Any:

@@ -43,14 +43,16 @@ def draw(recipe: Recipe, seed: int, epoch: int, index: np.ndarray, size_hw: np.n
                              "at the positions that partners_of tells")
         partner_hw = _sizes("partner_size_hw", partner_size_hw, index)
         params[""] = {"partner": {"position": partners_of(recipe, seed, epoch, index, position, length)}}
+    known: Known | None = {} if any(view.arm for view in recipe.views) else None
     for group in recipe.siblings:
-        chances = [Chance(seed, epoch, index, position, recipe.block, i.group, i.place, i.copy, len(group), i.world)
+        chances = [Chance(seed, epoch, index, position, recipe.block, i.view.group, i.place, i.copy, len(group), i.world)
                    for i in group]
         copies = []
+        shared = None if any(op.joins for op in group[0].ops) else known  # what joins may change is its own
         for instance, chance in zip(group, chances, strict=True):
             partner = instance.view.image == "partner"
             copies.append(_drawn(instance.ops, replace(chance, world=_PARTNER + chance.world) if partner else chance,
-                                 partner_hw if partner else size_hw))
+                                 partner_hw if partner else size_hw, shared))
         _join(group, chances, copies, partner_hw)
         params.update({instance.name: drawn for instance, drawn in zip(group, copies, strict=True)})
     return {name: params[name] for name in ("", *(i.name for i in recipe.instances)) if name in params}
@@ -59,10 +61,22 @@ def draw(recipe: Recipe, seed: int, epoch: int, index: np.ndarray, size_hw: np.n
 _PARTNER = "partner:"
 
 
-def _drawn(ops: tuple[Op, ...], chance: Chance, size_hw: np.ndarray) -> dict[str, OpParams]:
+Known = dict[tuple[object, ...], tuple["OpParams", np.ndarray, np.ndarray]]
+"""What the arms of a recipe have drawn for a view: parameters, sizes before and after, by all that they depend on."""
+
+
+def _drawn(ops: tuple[Op, ...], chance: Chance, size_hw: np.ndarray, known: Known | None = None) -> dict[str, OpParams]:
     drawn = {}
     for op in ops:
-        drawn[op.name], size_hw = op.draw(chance.of(op.name, getattr(op, "share", None)), size_hw)
+        of_op = chance.of(op.name, getattr(op, "share", None))
+        if known is None:
+            drawn[op.name], size_hw = op.draw(of_op, size_hw)
+            continue
+        own = (op, chance.world, chance.group, chance.ordinal, chance.copy, op.by_siblings and chance.siblings, id(size_hw))
+        if own not in known:
+            known[own] = (*op.draw(of_op, size_hw), size_hw)
+        params, size_hw, _ = known[own]
+        drawn[op.name] = dict(params)
     return drawn
 
 

@@ -34,6 +34,8 @@ class Op:
     """Fields whose None has a meaning of its own (it is not "not stated")."""
     joins: ClassVar[bool] = False
     """Whether the copies of a view depend on each other by this op: `join` is called once all have been drawn."""
+    by_siblings: ClassVar[bool] = False
+    """Whether what is drawn for one view depends on how many its group has."""
     takes_partner: ClassVar[bool] = False
     """Whether pixels of a second image come in."""
     needs: ClassVar[str] = ""

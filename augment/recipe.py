@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from hashlib import blake2s
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from typing import Any, Literal
 from .fields import is_size, pair_of
 from .op import Op, UnsupportedRecipe, nearest
 from .ops import Normalize, op_from_dict
-from .sharing import key, prefixes
+from .sharing import clustered, key, prefixes
 
 __all__ = ["GroupShape", "Instance", "Recipe", "UnsupportedRecipe", "View"]
 
@@ -24,7 +25,8 @@ class View:
     ops: applied in order to the decoded RGB image. roles, labels: one entry per copy, or none. image: "self", or
     "partner": made from another image of the same block. first_copy: the number of the first copy, for a view that
     `with_op` split off others. None in count, size_px or ops: not stated by the source. most: of a count that is
-    "variable", how many views there are room for; parameters tell which are present.
+    "variable", how many views there are room for; parameters tell which are present. arm: the recipe that it comes from,
+    where several are made of one image, see `together`; repeat: which of that one's repeats. Draws do not know of arms.
     """
 
     group: str
@@ -36,10 +38,14 @@ class View:
     image: Literal["self", "partner"] = "self"
     first_copy: int = 0
     most: int | None = None
+    arm: str = ""
+    repeat: int = 0
 
     def __post_init__(self) -> None:
-        if not self.group or "/" in self.group:
-            raise ValueError(f"View.group needs a name without '/', got {self.group!r}")
+        if not self.group or "/" in self.group or ":" in self.group:
+            raise ValueError(f"View.group needs a name without '/' or ':', got {self.group!r}")
+        if "/" in self.arm or ":" in self.arm or "*" in self.arm:
+            raise ValueError(f"View.arm needs a name without '/', ':' or '*', got {self.arm!r}")
         if isinstance(self.size_px, list):
             object.__setattr__(self, "size_px", tuple(self.size_px))
         if self.size_px is not None and not is_size(self.size_px):
@@ -50,13 +56,20 @@ class View:
             raise ValueError(f"View.most needs a whole number >= 1 and a count that is 'variable', got {self.most!r}")
         if self.image not in ("self", "partner"):
             raise ValueError(f"View.image needs 'self' or 'partner', got {self.image!r}")
-        for field in ("roles", "labels"):
-            entries = tuple(getattr(self, field))
-            object.__setattr__(self, field, entries)
+        for name in ("roles", "labels"):
+            entries = tuple(getattr(self, name))
+            object.__setattr__(self, name, entries)
             if entries and len(entries) != self.count:
-                raise ValueError(f"View.{field} needs one entry per copy ({self.count}), got {entries!r}")
+                raise ValueError(f"View.{name} needs one entry per copy ({self.count}), got {entries!r}")
+        if not (isinstance(self.repeat, int) and self.repeat >= 0):
+            raise ValueError(f"View.repeat needs a whole number >= 0, got {self.repeat!r}")
         if self.ops is not None:
             object.__setattr__(self, "ops", _named_apart(tuple(self.ops)))
+
+    @property
+    def stack(self) -> str:
+        """What its views are stacked under: "group", or "arm:group"."""
+        return f"{self.arm}:{self.group}" if self.arm else self.group
 
     def to_dict(self) -> dict[str, Any]:
         size = list(self.size_px) if isinstance(self.size_px, tuple) else self.size_px
@@ -71,15 +84,20 @@ class View:
             items["first_copy"] = self.first_copy
         if self.most is not None:
             items["most"] = self.most
+        if self.arm:
+            items["arm"] = self.arm
+        if self.repeat:
+            items["repeat"] = self.repeat
         return {**items, "ops": None if self.ops is None else [op.to_dict() for op in self.ops]}
 
 
 @dataclass(frozen=True)
 class Instance:
-    """One copy of one view: what is drawn and rendered. name: "group/ordinal", the ordinal counting through the group.
+    """One copy of one view: what is drawn and rendered. name: "group/ordinal", the ordinal counting through the group, which
+    is "arm:group" where there are arms.
 
     ops: the view's, a normalization that is the same for every pixel last. place: its ordinal within its repeat; world: the
-    repeat's name for its random numbers, "" in the first.
+    repeat's name for its random numbers, "" in the first. company: the ops of all views of its group and repeat.
     """
 
     name: str
@@ -92,6 +110,7 @@ class Instance:
     channels: int
     place: int = 0
     world: str = ""
+    company: tuple[tuple[Op, ...], ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -132,24 +151,35 @@ class Recipe:
             raise ValueError(f"Recipe.decode needs 'full' or 'scaled', got {self.decode!r}")
         sizes: dict[str, Any] = {}
         for view in self.views:
-            if sizes.setdefault(view.group, view.size_px) != view.size_px:
-                raise ValueError(f"views of group {view.group!r} need one size_px, got {sizes[view.group]} and {view.size_px}")
+            if sizes.setdefault(view.stack, view.size_px) != view.size_px:
+                raise ValueError(f"views of group {view.stack!r} need one size_px, got {sizes[view.stack]} and {view.size_px}")
+        if self.repeats > 1 and any(view.repeat for view in self.views):
+            raise ValueError(f"Recipe.repeats needs 1 where views say which repeat they are of, got {self.repeats}")
 
     @cached_property
     def instances(self) -> tuple[Instance, ...]:
-        """Every copy of every view, in order. Raises UnsupportedRecipe where the recipe leaves something open."""
-        ordinals: dict[str, int] = {}
-        found = []
+        """Every copy of every view. Those of several arms that have the same place are neighbours, as they begin alike.
+
+        Raises UnsupportedRecipe where the recipe leaves something open.
+        """
+        ordinals: Counter[str] = Counter()
+        places: Counter[tuple[str, int]] = Counter()
+        company: dict[tuple[str, int], list[tuple[Op, ...]]] = {}
+        found: dict[tuple[int, str, int], list[Instance]] = {}
         for repeat in range(self.repeats):
-            first = dict(ordinals)
             for view in self.views:
+                number = repeat or view.repeat
+                own = view.stack, number
                 for copy in range(self._copies(view)):
-                    ordinal = ordinals.get(view.group, 0)
-                    ordinals[view.group] = ordinal + 1
-                    instance = self._instance(view, ordinal, view.first_copy + copy)
-                    place = ordinal - first.get(view.group, 0)
-                    found.append(replace(instance, place=place, world=f"repeat/{repeat}:" if repeat else ""))
-        return tuple(found)
+                    instance = replace(self._instance(view, ordinals[view.stack], view.first_copy + copy), place=places[own],
+                                       world=f"repeat/{number}:" if number else "")
+                    found.setdefault((number, view.group, places[own]), []).append(instance)
+                    company.setdefault(own, []).append(instance.ops)
+                    ordinals[view.stack] += 1
+                    places[own] += 1
+        ops = {own: tuple(each) for own, each in company.items()}
+        return tuple(each for (number, *_), arms in found.items()
+                     for each in clustered([replace(i, company=ops[i.group, number]) for i in arms]))
 
     @cached_property
     def siblings(self) -> tuple[tuple[Instance, ...], ...]:
@@ -179,7 +209,7 @@ class Recipe:
             if old is not None and replace(old, count=1) != shape:
                 raise UnsupportedRecipe(f"{self}: views of group {instance.group!r} differ in shape: {old} and {shape}")
             shapes[instance.group] = replace(shape, count=1 if old is None else old.count + 1)
-        return shapes
+        return {stack: shapes[stack] for stack in dict.fromkeys(view.stack for view in self.views)}
 
     @cached_property
     def fingerprint(self) -> str:
@@ -187,24 +217,25 @@ class Recipe:
         return blake2s(json.dumps(self.to_dict(), sort_keys=True).encode(), digest_size=8).hexdigest()
 
     def with_op(self, view: str, op: str, **changes: Any) -> Recipe:
-        """The recipe with fields of one op changed. view: "global/1", or "global" for all of a group, or "*"; op: its name.
+        """The recipe with fields of one op changed. view: "global/1", or "global" for all of a group, or "*"; with arms
+        "a:global/1", "a:global" or "a:*". op: its name.
 
         Raises ValueError for a view, op or field that is not there, naming the nearest.
         """
         group, _, ordinal = view.partition("/")
         if ordinal and not ordinal.isdigit():
             raise ValueError(f"a view is 'group/number', 'group' or '*', got {view!r}")
-        groups = [v.group for v in self.views]
-        if group != "*" and group not in groups:
-            raise ValueError(f"recipe {self} has no view {view!r}; {nearest(group, sorted(set(groups)))}")
+        groups = {v.stack: ("*", v.stack, f"{v.arm}:*") for v in self.views}
+        if not any(group in names for names in groups.values()):
+            raise ValueError(f"recipe {self} has no view {view!r}; {nearest(group, sorted(groups))}")
         seen = dict.fromkeys(groups, 0)
         views: list[View] = []
         candidates: list[str] = []
         touched = False
         for v in self.views:
-            copy = int(ordinal) - seen[v.group] if ordinal else None
-            seen[v.group] += self._copies(v)
-            for piece, chosen in _split(v, copy) if group in ("*", v.group) else [(v, False)]:
+            copy = int(ordinal) - seen[v.stack] if ordinal else None
+            seen[v.stack] += self._copies(v)
+            for piece, chosen in _split(v, copy) if group in groups[v.stack] else [(v, False)]:
                 names = [o.name for o in piece.ops or ()]
                 if chosen:
                     candidates += names
@@ -239,11 +270,11 @@ class Recipe:
         if view.count == "variable" and view.most is not None:
             return view.most
         if not isinstance(view.count, int):
-            raise UnsupportedRecipe(f"recipe {self}: the count of view {view.group!r} is {view.count or 'not stated'}")
+            raise UnsupportedRecipe(f"recipe {self}: the count of view {view.stack!r} is {view.count or 'not stated'}")
         return view.count
 
     def _instance(self, view: View, ordinal: int, copy: int) -> Instance:
-        where = f"recipe {self}, view {view.group}/{ordinal}"
+        where = f"recipe {self}, view {view.stack}/{ordinal}"
         if view.ops is None or view.size_px is None:
             raise UnsupportedRecipe(f"{where}: {'ops' if view.ops is None else 'size_px'} is not stated")
         size: tuple[int, int] | None = None
@@ -252,7 +283,7 @@ class Recipe:
         for op in view.ops:
             if open_fields := op.unstated():
                 raise UnsupportedRecipe(f"{where}: {op.name}.{open_fields[0]} is not stated; set it by "
-                                        f"with_op({view.group!r}, {op.name!r}, {open_fields[0]}=...)")
+                                        f"with_op({view.stack!r}, {op.name!r}, {open_fields[0]}=...)")
             if other and not (op.type in _ANY_VALUES or _moves(op)):
                 raise UnsupportedRecipe(f"{where}: {op.name} takes levels of red, green and blue, which {other} leaves behind; "
                                         f"put it before {other}")
@@ -262,7 +293,7 @@ class Recipe:
         if size != pair_of(view.size_px):
             raise UnsupportedRecipe(
                 f"{where}: size_px is {pair_of(view.size_px)}, but its ops end at {size or 'the size of the image'}")
-        return Instance(f"{view.group}/{ordinal}", view.group, ordinal, copy, view, _normalized_last(view.ops), size, channels)
+        return Instance(f"{view.stack}/{ordinal}", view.stack, ordinal, copy, view, _normalized_last(view.ops), size, channels)
 
 
 def _normalized_last(ops: tuple[Op, ...]) -> tuple[Op, ...]:
@@ -309,7 +340,7 @@ def _named_apart(ops: tuple[Op, ...]) -> tuple[Op, ...]:
 
 
 def _view_from_dict(data: dict[str, Any]) -> View:
-    _known("a view", data, {"group", "count", "size_px", "ops", "roles", "labels", "image", "first_copy", "most"})
+    _known("a view", data, {each.name for each in fields(View)})
     ops = data.get("ops")
     return View(**{**data, "ops": None if ops is None else tuple(op_from_dict(op) for op in ops)})
 

@@ -25,6 +25,7 @@ class MissingTile(Mask):
 
     generator: ClassVar[str] = "missing-tile"
     fills: ClassVar[bool] = True
+    by_siblings: ClassVar[bool] = True
 
     missing: int | None = fields.whole()
     fill: tuple[float, ...] | None = fields.vector()

@@ -25,6 +25,7 @@ class StratifiedBlock(Blocks):
     """
 
     generator: ClassVar[str] = "stratified-block"
+    by_siblings: ClassVar[bool] = True
 
     masked_fraction: float | None = fields.fraction(0.5)
     ratio: tuple[float, float] | None = fields.span((0.1, 0.5), 0, 1)

@@ -25,6 +25,7 @@ class Occlude(Op):
 
     type: ClassVar[str] = "occlude"
     joins: ClassVar[bool] = True
+    by_siblings: ClassVar[bool] = True
     takes_partner: ClassVar[bool] = True
 
     count: tuple[float, float] | None = fields.span(None, 0)

@@ -32,6 +32,7 @@ class Pair(Op):
     type: ClassVar[str] = "pair"
     optional: ClassVar[frozenset[str]] = frozenset({"offsets"})
     joins: ClassVar[bool] = True
+    by_siblings: ClassVar[bool] = True
 
     rule: str | None = fields.one_of(None, "adjacent-both-orders", "surrounding-and-centre")
     classes: int | None = fields.whole()

@@ -42,6 +42,7 @@ class Permute(Op):
     free: bool | None = fields.flag(False)
 
     joins: ClassVar[bool] = True
+    by_siblings: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

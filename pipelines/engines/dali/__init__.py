@@ -21,6 +21,7 @@ from ....augment.op import Op
 from ....augment.ops import CenterCrop, Crop, Flip, RandomCrop, Resize, Tiles
 from ....augment.recipe import Instance, Recipe, UnsupportedRecipe
 from ....augment.render import apply_ops, compiled_ops
+from ....augment.sharing import key
 from .library import dali, missing
 from .steps import Cut, Mirror, Resample, Step
 
@@ -165,13 +166,13 @@ class DaliEngine:
         flip = None
         if rest and isinstance(rest[0], Flip) and isinstance(geometry[-1], Crop | Resize):
             flip, rest = rest[0], rest[1:]
-        node, shared = -1, True
-        for number, op in enumerate(geometry):
+        node, alike = -1, list[Any]()
+        for op in geometry:
             mirror = flip if op is geometry[-1] else None
-            # What is drawn once for all copies is made once: nine tiles of one crop are cut from it.
-            shared = shared and all(_drawn_once(each) for each in (op, mirror) if each is not None)
-            key = (instance.world, instance.group, *geometry[:number + 1], mirror)
-            for step in self._steps(owners.setdefault(key, instance.name) if shared else instance.name, op, mirror):
+            # What is drawn once is made once: nine tiles of one crop are cut from it, and arms with the same crop share it.
+            alike += [key(each, instance) for each in (op, mirror) if each is not None]
+            owner = instance.name if None in alike else owners.setdefault((*alike, mirror), instance.name)
+            for step in self._steps(owner, op, mirror):
                 if (node, step) not in self.nodes:
                     self.nodes.append((node, step))
                 node = self.nodes.index((node, step))
@@ -179,9 +180,10 @@ class DaliEngine:
             self.outputs.append(node)
         crop, last = self.outputs.index(node), geometry[-1]
         absent = last if isinstance(last, Tiles) and last.layout == "lattice" else None
-        before = self.works[-1] if self.works else None
-        if before is not None and (before.group, before.ops, before.absent) == (instance.group, rest, absent):
-            self.works[-1] = replace(before, views=(*before.views, instance.name), crops=(*before.crops, crop))
+        at = max((n for n, work in enumerate(self.works) if work.group == instance.group), default=-1)  # arms take turns
+        before = self.works[at] if at >= 0 else None
+        if before is not None and (before.ops, before.absent) == (rest, absent):
+            self.works[at] = replace(before, views=(*before.views, instance.name), crops=(*before.crops, crop))
         else:
             self.works.append(Work(instance.group, instance.ordinal, (instance.name,), (crop,), rest, absent))
 
@@ -283,9 +285,3 @@ def _together(params: Params, views: tuple[str, ...], op: Op, device: torch.devi
     drawn = [params[view][op.name] for view in views]
     arrays = {name: np.concatenate([each[name] for each in drawn]) for name in drawn[0]}
     return {name: torch.from_numpy(array).to(device, non_blocking=True) for name, array in arrays.items()}
-
-
-def _drawn_once(op: Op) -> bool:
-    """Whether all copies of a view have the same parameters of this op. Tiles never do: each copy is another one."""
-    whole = isinstance(op, CenterCrop) or (isinstance(op, Resize) and op.mode != "area")
-    return whole or (getattr(op, "scope", "") == "image" and not isinstance(op, Tiles))
