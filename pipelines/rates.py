@@ -6,10 +6,12 @@ A glance, not a benchmark: `viewmill bench` measures in paired rounds, on your o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import count
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,10 +44,7 @@ class Rate:
 
 def decoding(seconds: float) -> Rate:
     """By this package's decoder, in as many threads as there are cores."""
-    data = photographs()
-    with ThreadPoolExecutor(cores()) as pool:
-        per_second = _repeat(lambda: len(list(pool.map(lambda file: decode(file).shape, data))), seconds)
-    return Rate("decode", "simplejpeg on the CPU", per_second)
+    return Rate("decode", "simplejpeg on the CPU", each_second(decode, photographs(), cores(), seconds))
 
 
 def views(way: Way, what: str, seconds: float) -> Rate:
@@ -58,14 +57,7 @@ def views(way: Way, what: str, seconds: float) -> Rate:
     device = way.device if way.engine == "dali" or on_gpu else None
     prefetch = 1 if way.engine == "torch" else 2
     with Loader(source, recipe, batch_size, epochs=None, engine=way.engine, device=device, prefetch=prefetch) as loader:
-        def take() -> int:
-            batch = loader.next_batch()
-            assert batch is not None
-            return len(batch)
-
-        for _ in range(2 if way.engine == "torch" else 8):  # what was made ahead does not count
-            take()
-        return Rate(what, str(way), _repeat(take, seconds, wait=on_gpu))
+        return Rate(what, str(way), loading(loader, seconds, 2 if way.engine == "torch" else 8))
 
 
 def vit_s(seconds: float) -> Rate:
@@ -78,7 +70,7 @@ def vit_s(seconds: float) -> Rate:
         try:
             for _ in range(3):
                 step()
-            return Rate("vit-s", "GPU", _repeat(step, seconds, wait=True) / 2)
+            return Rate("vit-s", "GPU", repeated(step, seconds, wait=True) / 2)
         except torch.cuda.OutOfMemoryError:  # a small GPU, or one that others use
             model.zero_grad(set_to_none=True)
     raise MemoryError("the GPU has no room for a ViT-S on 16 images of 224 px")
@@ -110,15 +102,48 @@ def photographs() -> list[bytes]:
     return specimens.photographs(DISTINCT)
 
 
-def _repeat(take: Callable[[], int], seconds: float, wait: bool = False) -> float:
+def loading(loader: Loader, seconds: float, ahead: int) -> float:
+    """Images/s of an endless loader at its own pace, after so many batches `ahead` that were made while nobody waited."""
+    on_gpu = False
+
+    def take() -> int:
+        nonlocal on_gpu
+        batch = loader.next_batch()
+        assert batch is not None
+        on_gpu = batch.label.is_cuda
+        return len(batch)
+
+    for _ in range(ahead):
+        take()
+    return repeated(take, seconds, wait=on_gpu)
+
+
+def each_second(work: Callable[[Any], object], items: Sequence[Any], threads: int, seconds: float) -> float:
+    """Items a second by so many threads, over and over, each thread at least one. What work raises is raised."""
+    following = count()
+    began = time.perf_counter()
+
+    def loop() -> int:
+        done = 0
+        while done == 0 or time.perf_counter() - began < seconds:
+            work(items[next(following) % len(items)])
+            done += 1
+        return done
+
+    with ThreadPoolExecutor(threads) as pool:
+        total = sum(each.result() for each in [pool.submit(loop) for _ in range(threads)])
+    return total / (time.perf_counter() - began)
+
+
+def repeated(take: Callable[[], int], seconds: float, wait: bool = False) -> float:
     """Samples a second. take() -> how many; at least once. wait: for the GPU, at both ends."""
     if wait:
         torch.cuda.synchronize()
-    began, count = time.perf_counter(), 0
+    began, total = time.perf_counter(), 0
     while True:
-        count += take()
+        total += take()
         if time.perf_counter() - began >= seconds:
             break
     if wait:
         torch.cuda.synchronize()
-    return count / (time.perf_counter() - began)
+    return total / (time.perf_counter() - began)

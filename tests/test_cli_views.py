@@ -53,7 +53,32 @@ def test_bench_prints_and_keeps_its_figures(shard: Path, tmp_path: Path, capsys:
     assert kept["ratio"] > 0 and kept["views"]["low_ms"] <= kept["views"]["median_ms"] <= kept["views"]["high_ms"]
 
 
+DIAGNOSE = ["bench", "--diagnose", "simclr", "recipe=simclr_cifar", "model.backbone=convnet4", "batch_size=8", "seconds=0",
+            "torch_threads=1", "loader.threads=1", "loader.sidecar=false"]
+
+
+def test_bench_diagnoses_a_run(shard: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "diagnosis.json"
+    assert main([*DIAGNOSE, f"data={shard}", f"out={out}"]) == 0
+    printed, kept = capsys.readouterr().out, json.loads(out.read_text())
+    rows = ["read, cold cache", "decode", "render", "views, end to end", "copy", "model step", "views and step, computed",
+            "views and step, measured", "verdict"]
+    assert [row for row in rows if f"\n  {row} " not in printed] == ["verdict"] and "\nverdict\n" in printed
+    assert "simclr, 0.49 million weights, batches of 8" in printed and "8 of 40 images" in printed
+    found = kept["ceilings"]
+    assert all(found[name] > 0 for name in ("read_warm", "decode", "render", "views", "copy", "step", "together"))
+    assert kept["diagnosis"]["binding"] in ("read", "decode", "render", "copy", "step")
+    assert kept["reads"]["cold"]["state"] in ("cold", "not shown") and kept["reads"]["cold"]["evidence"]
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize(("words", "says"), [
+    ([*DIAGNOSE, "seconds=soon", "data=x"], "seconds needs a number of at least 0, how long each measurement takes, got 'soon'"),
+    ([*DIAGNOSE, "out=runs/x", "data=x"], "out=runs/x: a diagnosis keeps its figures in out=FILE.json"),
+    ([*DIAGNOSE, "rounds=3", "data=x"], "unknown key 'rounds'"),
+    (DIAGNOSE, "simclr needs images: data=PATTERN"),
+    (["bench", "--diagnose", "data=x"], "which method?"),
+    (["bench", "dino", "--diagnose", "data=x"], "unknown method 'dino'"),
     (["preview", "dno", "data=x"], "there is no recipe 'dno'; did you mean 'dino'?"),
     (["preview", "dino"], "preview needs images: data=PATTERN"),
     (["preview", "dino", "data=nowhere-*.tar"], "nowhere-*.tar"),

@@ -57,6 +57,11 @@ class FolderSource:
         except OSError as error:
             raise BadSample(f"cannot be read ({error.strerror})") from error
 
+    def extent(self, index: int) -> tuple[Path, int, int]:
+        """File, offset and size of what `read` reads."""
+        path = self.folder / self.files[index]
+        return path, 0, path.stat().st_size
+
     def key(self, index: int) -> str:
         return self.files[index]
 

@@ -84,6 +84,12 @@ class TarSource:
             raise BadSample("its shard has become shorter")
         return data
 
+    def extent(self, index: int) -> tuple[Path, int, int]:
+        """File, offset and size of what `read` reads."""
+        shard, row = self._locate(index)
+        record = self._index(shard).records[row]
+        return self.paths[shard], int(record["offset"]), int(record["size"])
+
     def key(self, index: int) -> str:
         shard, row = self._locate(index)
         return self._index(shard).key(row)

@@ -1,0 +1,57 @@
+"""One step: what it changes by hand, and what one that is only measured leaves alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from viewmill.models.training import process
+from viewmill.models.training.config import OptimizerConfig
+from viewmill.models.training.optimizer import build_optimizer
+from viewmill.models.training.step import image_side, learn, step_of
+from viewmill.train import read
+
+from ..batches import batch_of, random_views
+
+
+class Line(nn.Module):
+    """y = w x, w = 3 at first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.full((1, 1), 3.0))
+        self.progress = 0.0
+
+    def after_step(self, progress: float) -> None:
+        self.progress = progress
+
+
+def test_a_step_moves_the_weights_by_the_rate_times_the_clipped_gradient() -> None:
+    line = Line()
+    optimizer = build_optimizer(line, OptimizerConfig("sgd", 1.0, "none", 0.0, momentum=0.0))
+    for _ in range(2):  # the second must not see the first one's gradient
+        with torch.no_grad():
+            line.w.fill_(3.0)
+        norm = learn(line, optimizer, line.w.square().sum(), 0.5, 2.0, 0.25)  # the gradient of w^2 at 3 is 6, clipped to 2
+        assert norm is not None and norm.item() == pytest.approx(6.0)
+        assert line.w.item() == pytest.approx(3.0 - 0.5 * 2.0) and line.progress == 0.25
+    assert learn(line, optimizer, line.w.square().sum(), 0.0, None, 1.0) is None
+
+
+def test_a_step_that_is_measured_changes_no_weight_but_computes_all_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    from viewmill.models.training import step as module
+
+    made: list[nn.Module] = []
+    build = module.build
+    monkeypatch.setattr(module, "build", lambda *a, **k: made.append(build(*a, **k)) or made[0])
+    config, recipe = read(["simclr", "data=x", "recipe=simclr_cifar", "model.backbone=convnet4", "optimizer.weight_decay=0.1"])
+    step, weights = step_of(config, recipe, process.start("cpu"))
+    (method,) = made
+    before = {name: value.clone() for name, value in method.named_parameters() if value.requires_grad}
+    for seed in range(2):
+        step(batch_of(random_views(2, 4, image_side(recipe), seed)))
+    assert weights == sum(value.numel() for value in before.values()) > 100_000
+    after = dict(method.named_parameters())
+    for name, value in before.items():
+        grad = after[name].grad
+        assert torch.equal(after[name], value) and grad is not None and grad.abs().sum() > 0, name
