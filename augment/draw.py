@@ -9,10 +9,11 @@ import numpy as np
 
 from . import laws
 from .chance import Chance
-from .recipe import Instance, Recipe
+from .recipe import Recipe
 
 if TYPE_CHECKING:
-    from .op import Op, OpParams
+    from .op import OpParams
+    from .turns import Turns
 
 DRAW_VERSION = 1
 """Goes up when any law draws other values from the same numbers; kept with every state and checkpoint."""
@@ -43,57 +44,44 @@ def draw(recipe: Recipe, seed: int, epoch: int, index: np.ndarray, size_hw: np.n
                              "at the positions that partners_of tells")
         partner_hw = _sizes("partner_size_hw", partner_size_hw, index)
         params[""] = {"partner": {"position": partners_of(recipe, seed, epoch, index, position, length)}}
-    known: Known | None = {} if any(view.arm for view in recipe.views) else None
-    for group in recipe.siblings:
-        chances = [Chance(seed, epoch, index, position, recipe.block, i.view.group, i.place, i.copy, len(group), i.world)
-                   for i in group]
-        copies = []
-        shared = None if any(op.joins for op in group[0].ops) else known  # what joins may change is its own
-        for instance, chance in zip(group, chances, strict=True):
-            partner = instance.view.image == "partner"
-            copies.append(_drawn(instance.ops, replace(chance, world=_PARTNER + chance.world) if partner else chance,
-                                 partner_hw if partner else size_hw, shared))
-        _join(group, chances, copies, partner_hw)
-        params.update({instance.name: drawn for instance, drawn in zip(group, copies, strict=True)})
-    return {name: params[name] for name in ("", *(i.name for i in recipe.instances)) if name in params}
+    chance = Chance(seed, epoch, index, position, recipe.block)
+    drawn = _drawn(recipe.turns, chance, size_hw, partner_hw)
+    _join(recipe.turns, chance, drawn)
+    params.update((instance.name, ops) for instance, ops in zip(recipe.instances, drawn, strict=False))
+    return params
 
 
-_PARTNER = "partner:"
-
-
-Known = dict[tuple[object, ...], tuple["OpParams", np.ndarray, np.ndarray]]
-"""What the arms of a recipe have drawn for a view: parameters, sizes before and after, by all that they depend on."""
-
-
-def _drawn(ops: tuple[Op, ...], chance: Chance, size_hw: np.ndarray, known: Known | None = None) -> dict[str, OpParams]:
-    drawn = {}
-    for op in ops:
-        of_op = chance.of(op.name, getattr(op, "share", None))
-        if known is None:
-            drawn[op.name], size_hw = op.draw(of_op, size_hw)
-            continue
-        own = (op, chance.world, chance.group, chance.ordinal, chance.copy, op.by_siblings and chance.siblings, id(size_hw))
-        if own not in known:
-            known[own] = (*op.draw(of_op, size_hw), size_hw)
-        params, size_hw, _ = known[own]
-        drawn[op.name] = dict(params)
+def _drawn(turns: Turns, chance: Chance, size_hw: np.ndarray, partner_hw: np.ndarray) -> list[dict[str, OpParams]]:
+    """Of each line, by op name. Views that share an op are rows of one draw; what is the same for several is drawn once."""
+    sizes = [partner_hw if line.partner else size_hw for line in turns.lines]
+    drawn: list[dict[str, OpParams]] = [{} for _ in turns.lines]
+    for turn in turns.turns:
+        alike: dict[object, list[int]] = {}
+        for line, source in zip(turn.lines, turn.sources, strict=True):
+            alike.setdefault((source, id(sizes[line])), []).append(line)
+        firsts = [lines[0] for lines in alike.values()]
+        seats = tuple(turns.lines[line].seat for line in firsts)
+        before = sizes[firsts[0]] if len(firsts) == 1 else np.concatenate([sizes[line] for line in firsts])
+        op = turn.op
+        params, after = op.draw(replace(chance, seats=seats, stream=op.name, share=getattr(op, "share", None)), before)
+        for number, lines in enumerate(alike.values()):
+            rows = slice(number * len(chance), (number + 1) * len(chance))
+            own = sizes[lines[0]] if after is before else after[rows]
+            for line in lines:  # arrays of their own: who changes one view's parameters changes no other's
+                drawn[line][op.name] = {k: v[rows] if line == lines[0] else v[rows].copy() for k, v in params.items()}
+                sizes[line] = own
     return drawn
 
 
-def _join(group: tuple[Instance, ...], chances: list[Chance], copies: list[dict[str, OpParams]], partner_hw: np.ndarray) -> None:
+def _join(turns: Turns, chance: Chance, drawn: list[dict[str, OpParams]]) -> None:
     """What the views of a group have to agree on, by the ops that say so."""
-    ops = group[0].ops
-    joining = [op for op in ops if op.joins]
-    if not joining:
-        return
-    partners = []
-    if any(op.takes_partner for op in joining):
-        until = ops.index(joining[0])
-        partners = [_drawn(instance.ops[:until], replace(chance, world=_PARTNER + chance.world), partner_hw)
-                    for instance, chance in zip(group, chances, strict=True)]
-    for op in joining:
-        earlier = tuple(each.name for each in ops[:ops.index(op)])
-        op.join(chances[0].of(op.name, getattr(op, "share", None)), copies, earlier, partners)
+    for views, partners in turns.groups:
+        first = turns.lines[views[0]]
+        copies = [drawn[view] for view in views]
+        for at, op in enumerate(first.ops):
+            if op.joins:
+                earlier = tuple(each.name for each in first.ops[:at])
+                op.join(replace(chance, seats=(first.seat,), stream=op.name), copies, earlier, [drawn[n] for n in partners])
 
 
 def _sizes(name: str, size_hw: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -113,11 +101,11 @@ def partners_of(recipe: Recipe, seed: int, epoch: int, index: np.ndarray, positi
 
 def partners(chance: Chance, length: int | None) -> np.ndarray:
     """(N,) int64: for each sample another position of its block, uniform over the others; its own in a block of one."""
-    block = chance.blocks("partner") * chance.block
-    assert chance.position is not None
+    chance = chance.of("partner")
+    place, block = chance.offsets(), chance.blocks() * chance.block
     count = np.minimum(chance.block, (2**62 if length is None else length) - block)
-    step = 1 + laws.integer(chance.of("partner").uniforms(1)[:, 0], 0, np.maximum(count - 1, 1))
-    return block + (chance.position - block + step) % count
+    step = 1 + laws.integer(chance.uniforms(1)[:, 0], 0, np.maximum(count - 1, 1))
+    return block + (place + step) % count
 
 
 def take(params: Params, rows: np.ndarray) -> Params:

@@ -5,6 +5,7 @@ NumPy's exp and log differ by processor; these use only + - * / and exact operat
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import permutations
 
 import numpy as np
@@ -21,9 +22,11 @@ def exp(x: np.ndarray | float) -> np.ndarray:
     x = np.asarray(x, np.float64)
     k = np.rint(x * 1.44269504088896338700)
     r = (x - k * _LN2_HIGH) - k * _LN2_LOW
-    total = np.ones_like(r)
-    for n in range(14, 0, -1):  # |r| <= ln(2) / 2: the 15th term is below 2**-53
-        total = 1.0 + total * r / n
+    total = np.array(1.0 + r / 14)
+    for n in range(13, 0, -1):  # |r| <= ln(2) / 2: the 15th term is below 2**-53
+        total *= r
+        total /= n
+        total += 1.0
     return np.ldexp(total, k.astype(np.int32))
 
 
@@ -37,8 +40,13 @@ def log(x: np.ndarray | float) -> np.ndarray:
     square = s * s
     series = np.zeros_like(s)
     for n in range(23, 0, -2):
-        series = series * square + 1.0 / n
+        series *= square
+        series += 1.0 / n
     return exponent * _LN2_HIGH + (exponent * _LN2_LOW + 2 * s * series)
+
+
+_log_of = lru_cache(maxsize=1024)(log)
+"""Of a field's number, asked for again with each batch."""
 
 
 def uniform(u: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -48,7 +56,7 @@ def uniform(u: np.ndarray, low: float, high: float) -> np.ndarray:
 
 def log_uniform(u: np.ndarray, low: float, high: float) -> np.ndarray:
     """u in [0, 1) -> [low, high), uniform in the logarithm."""
-    a, b = log(low), log(high)
+    a, b = _log_of(low), _log_of(high)
     return exp(a + u * (b - a))
 
 
@@ -69,4 +77,16 @@ def permutation_of_four(u: np.ndarray) -> np.ndarray:
 
 def ranks(u: np.ndarray) -> np.ndarray:
     """u (N, K) -> (N, K) int64: the place of each key in ascending order; ties go to the lower column."""
-    return np.argsort(np.argsort(u, axis=1, kind="stable"), axis=1, kind="stable")
+    order = np.argsort(u, axis=1, kind="stable")
+    found = np.empty_like(order)
+    np.put_along_axis(found, order, np.arange(u.shape[1])[None], 1)
+    return found
+
+
+def lowest(u: np.ndarray, count: int) -> np.ndarray:
+    """u (N, K) in [0, 1) -> (N, K) bool: whether a key is among the `count` lowest of its row; ties go to the lower column."""
+    columns = u.shape[1]
+    if not 0 < count < columns:
+        return np.full(u.shape, count > 0)
+    keys = u * 2.0**(32 + columns.bit_length()) + np.arange(columns)  # whole numbers below 2**53, no two of them equal
+    return keys <= np.partition(keys, count - 1, axis=1)[:, count - 1:count]

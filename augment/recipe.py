@@ -13,6 +13,7 @@ from .fields import is_size, pair_of
 from .op import Op, UnsupportedRecipe, nearest
 from .ops import Normalize, op_from_dict
 from .sharing import clustered, key, prefixes
+from .turns import Turns, turns_of
 
 __all__ = ["GroupShape", "Instance", "Recipe", "UnsupportedRecipe", "View"]
 
@@ -188,6 +189,11 @@ class Recipe:
         for instance in self.instances:
             groups.setdefault((instance.world, instance.group), []).append(instance)
         return tuple(tuple(group) for group in groups.values())
+
+    @cached_property
+    def turns(self) -> Turns:
+        """In which order the ops are drawn, and for which instances together."""
+        return turns_of(self.instances, self.siblings)
 
     @cached_property
     def alike(self) -> list[tuple[int, int]]:

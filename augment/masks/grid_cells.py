@@ -41,6 +41,6 @@ class GridCells(Mask):
     def draw(self, chance: Chance, size_hw: np.ndarray) -> tuple[OpParams, np.ndarray]:
         assert self.grid is not None and self.cells is not None and self.masked_cells is not None
         u = chance.uniforms(self.cells[0] * self.cells[1], scope=str(self.scope))
-        cells = (laws.ranks(u) < self.masked_cells).reshape(-1, *self.cells)
+        cells = laws.lowest(u, self.masked_cells).reshape(-1, *self.cells)
         rows, columns = self.grid[0] // self.cells[0], self.grid[1] // self.cells[1]
         return {"mask": cells.repeat(rows, 1).repeat(columns, 2)}, size_hw

@@ -43,7 +43,7 @@ class MissingTile(Mask):
             raise ValueError(f"masks.missing needs at most the {chance.siblings} views of group {chance.group!r}, "
                              f"got {self.missing}")
         u = chance.uniforms(chance.siblings, scope=str(self.scope))
-        return {"missing": laws.ranks(u)[:, chance.ordinal] < self.missing}, size_hw
+        return {"missing": laws.ranks(u)[np.arange(len(chance)), chance.ordinal] < self.missing}, size_hw
 
     def caption(self, params: OpParams, row: int) -> str:
         return "missing" if params["missing"][row] else ""

@@ -50,9 +50,7 @@ class NoiseField(Mask):
         height, width = one_size(size_hw)
         if max(height, width) > self.canvas_px:
             raise ValueError(f"masks.canvas_px needs at least the view's {max(height, width)} px, got {self.canvas_px}")
-        first, which = np.arange(len(chance)), np.arange(len(chance))
-        if self.scope in ("batch", "batch-view"):
-            _, first, which = np.unique(chance.blocks(chance.stream), return_index=True, return_inverse=True)
+        first, which = chance.alike(str(self.scope))
         mask = np.zeros((len(first), height, width), bool)
         error = np.full(len(first), np.inf)
         active = np.arange(len(first))

@@ -36,4 +36,4 @@ class RandomExact(Mask):
     def draw(self, chance: Chance, size_hw: np.ndarray) -> tuple[OpParams, np.ndarray]:
         assert self.grid is not None and self.visible is not None
         u = chance.uniforms(self.grid[0] * self.grid[1], scope=str(self.scope))
-        return {"mask": (laws.ranks(u) >= self.visible).reshape(-1, *self.grid)}, size_hw
+        return {"mask": (~laws.lowest(u, self.visible)).reshape(-1, *self.grid)}, size_hw

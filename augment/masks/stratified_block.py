@@ -43,11 +43,10 @@ class StratifiedBlock(Blocks):
         assert self.grid is not None and self.masked_fraction is not None and self.ratio is not None
         views, view = (chance.siblings, chance.ordinal) if self.scope == "batch" else (1, 0)
         crops = chance.block * views
-        _, first, which = np.unique(chance.blocks(chance.stream), return_index=True, return_inverse=True)
-        assert chance.position is not None
+        first, which = chance.alike(str(self.scope))
         # One random order of the block's crops, whichever of them are asked for; the first `masked` are, by their place.
         keys = chance.rows(first).uniforms(crops, scope=str(self.scope), part=f"{chance.group}/order")
-        place = laws.ranks(keys)[which, chance.position % chance.block * views + view]
+        place = laws.ranks(keys)[which, chance.offsets() * views + view]
         masked = round(self.masked_fraction * crops)
         u = chance.uniforms(1, part="ratio")[:, 0]
         low, high = self.ratio

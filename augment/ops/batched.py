@@ -25,9 +25,7 @@ def in_half(chance: Chance, applies_to: str | None) -> np.ndarray:
     of an odd block) or "second-half-of-batch"; None: all do."""
     if applies_to is None:
         return np.ones(len(chance), bool)
-    start = chance.blocks(chance.stream) * chance.block
-    assert chance.position is not None
-    return (chance.position - start < chance.block // 2) == (applies_to == "first-half-of-batch")
+    return (chance.offsets() < chance.block // 2) == (applies_to == "first-half-of-batch")
 
 
 def column(values: Any, images: Tensor) -> Tensor:

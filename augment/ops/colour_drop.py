@@ -50,7 +50,7 @@ class ColourDrop(Op):
 
     def draw(self, chance: Chance, size_hw: np.ndarray) -> tuple[OpParams, np.ndarray]:
         assert self.keep is not None and self.scope is not None
-        kept = laws.ranks(chance.uniforms(3, scope=self.scope, part="kept")) < self.keep
+        kept = laws.lowest(chance.uniforms(3, scope=self.scope, part="kept"), self.keep)
         seed = laws.seed(chance.uniforms(1, scope=self.scope, part="seed")[:, 0])
         return {"apply": coin(chance, self.p, self.scope), "kept": kept, "seed": seed}, size_hw
 

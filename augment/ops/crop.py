@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from .. import fields, laws
+from ..attempts import first_fit
 from ..op import Op
 from .resample import crop_resize
 
@@ -72,7 +73,7 @@ class Crop(Op):
 
 def _area_and_ratio(op: Any, u: np.ndarray, size_hw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Height and width, rounded half to even, of boxes whose area is uniform and whose ratio is log-uniform."""
-    area = size_hw.prod(1) * laws.uniform(u[:, 0], *op.scale)
+    area = size_hw[:, 0] * size_hw[:, 1] * laws.uniform(u[:, 0], *op.scale)
     ratio = laws.log_uniform(u[:, 1], *op.ratio)
     return np.rint(np.sqrt(area / ratio)).astype(np.int64), np.rint(np.sqrt(area * ratio)).astype(np.int64)
 
@@ -85,21 +86,16 @@ def _place(u: np.ndarray, size_hw: np.ndarray, h: np.ndarray, w: np.ndarray) -> 
 
 
 def _retry(op: Any, chance: Chance, size_hw: np.ndarray) -> np.ndarray:
-    box = _center(size_hw, op.ratio) if op.fallback == "center" else _whole(size_hw)
-    left = np.arange(len(size_hw))
-    for attempt in range(op.attempts):
-        u, size = chance.rows(left).uniforms(4, scope=op.scope, call=attempt), size_hw[left]
-        h, w = _area_and_ratio(op, u, size)
-        fits = (h > 0) & (w > 0) & (h <= size[:, 0]) & (w <= size[:, 1])
-        box[left[fits]] = _place(u[fits], size[fits], h[fits], w[fits])
-        left = left[~fits]
-        if not len(left):
-            return box
-    if op.fallback == "none":
+    def propose(u: np.ndarray, size_hw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        h, w = _area_and_ratio(op, u, size_hw)
+        return _place(u, size_hw, h, w), (h > 0) & (w > 0) & (h <= size_hw[:, 0]) & (w <= size_hw[:, 1])
+
+    box, fits = first_fit(propose, op.attempts, chance, size_hw, scope=op.scope)
+    if op.fallback == "none" and not fits.all():
         raise ValueError(f"crop: no box of scale {op.scale} and ratio {op.ratio} fits an image of "
-                         f"{tuple(size_hw[left[0]].tolist())} px after {op.attempts} attempts; "
+                         f"{tuple(size_hw[fits.argmin()].tolist())} px after {op.attempts} attempts; "
                          "set fallback to 'center' or 'whole'")
-    return box
+    return _or_fallback(op, box, fits, size_hw)
 
 
 def _clamp(op: Any, chance: Chance, size_hw: np.ndarray) -> np.ndarray:
@@ -111,10 +107,8 @@ def _clamp(op: Any, chance: Chance, size_hw: np.ndarray) -> np.ndarray:
 
 def _distorted(op: Any, chance: Chance, size_hw: np.ndarray) -> np.ndarray:
     """TensorFlow's law: the ratio uniform, then the height uniform among those whose area is allowed."""
-    box = _center(size_hw, op.ratio) if op.fallback == "center" else _whole(size_hw)
-    left = np.arange(len(size_hw))
-    for attempt in range(op.attempts):
-        u, (height, width) = chance.rows(left).uniforms(4, scope=op.scope, call=attempt), size_hw[left].T
+    def propose(u: np.ndarray, size_hw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        height, width = size_hw.T
         ratio = laws.uniform(u[:, 0], *op.ratio)
         smallest, largest = op.scale[0] * height * width, op.scale[1] * height * width
         low = np.rint(np.sqrt(smallest / ratio)).astype(np.int64)
@@ -131,11 +125,17 @@ def _distorted(op: Any, chance: Chance, size_hw: np.ndarray) -> np.ndarray:
         fits &= area >= (op.min_covered or 0) * height * width
         # The far border is never reached: the source draws the corner below height - h, not up to it.
         top = laws.integer(u[:, 2], 0, np.maximum(height - h, 1))
-        corner = laws.integer(u[:, 3], 0, np.maximum(width - w, 1))
-        box[left[fits]] = np.stack([top, corner, h, w], 1)[fits]
-        left = left[~fits]
-        if not len(left):
-            break
+        left = laws.integer(u[:, 3], 0, np.maximum(width - w, 1))
+        return np.stack([top, left, h, w], 1), fits
+
+    return _or_fallback(op, *first_fit(propose, op.attempts, chance, size_hw, scope=op.scope), size_hw)
+
+
+def _or_fallback(op: Any, box: np.ndarray, fits: np.ndarray, size_hw: np.ndarray) -> np.ndarray:
+    """The boxes that fit, and for the others what op.fallback says."""
+    others = np.flatnonzero(~fits)
+    if len(others):
+        box[others] = _center(size_hw[others], op.ratio) if op.fallback == "center" else _whole(size_hw[others])
     return box
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from .. import fields, laws
+from ..attempts import first_fit
 from ..op import Op
 from .batched import coin, column
 from .cutout import inside
@@ -37,31 +38,21 @@ class Erase(Op):
     scope: str | None = fields.scope()
 
     def draw(self, chance: Chance, size_hw: np.ndarray) -> tuple[OpParams, np.ndarray]:
-        box = self._boxes(chance, np.asarray(size_hw, np.int64))
-        found = box[:, 0] >= 0
-        params = {"apply": coin(chance, self.p, self.scope) & found,
-                  "box": np.where(found[:, None], box, 0).astype(np.int32)}
+        assert self.attempts is not None
+        box, fits = first_fit(self._propose, self.attempts, chance, np.asarray(size_hw, np.int64), scope=str(self.scope),
+                              part="box")
+        params = {"apply": coin(chance, self.p, self.scope) & fits, "box": np.where(fits[:, None], box, 0).astype(np.int32)}
         if self.value == "noise":
             params["seed"] = laws.seed(chance.uniforms(1, scope=str(self.scope), part="seed")[:, 0])
         return params, size_hw
 
-    def _boxes(self, chance: Chance, size_hw: np.ndarray) -> np.ndarray:
-        """(N, 4) int64; -1 where no attempt fits."""
-        assert self.scale is not None and self.ratio is not None and self.attempts is not None
-        box = np.full((len(size_hw), 4), -1)
-        left = np.arange(len(size_hw))
-        for attempt in range(self.attempts):
-            u, size = chance.rows(left).uniforms(4, scope=str(self.scope), part="box", call=attempt), size_hw[left]
-            area = size.prod(1) * laws.uniform(u[:, 0], *self.scale)
-            ratio = laws.log_uniform(u[:, 1], *self.ratio)
-            sides = np.rint(np.sqrt(np.stack([area * ratio, area / ratio], 1))).astype(np.int64)
-            fits = (sides < size).all(1)
-            corner = laws.integer(u[:, 2:], 0, np.maximum(size - sides + 1, 1))
-            box[left[fits]] = np.concatenate([corner, sides], 1)[fits]
-            left = left[~fits]
-            if not len(left):
-                break
-        return box
+    def _propose(self, u: np.ndarray, size_hw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        assert self.scale is not None and self.ratio is not None
+        area = size_hw[:, 0] * size_hw[:, 1] * laws.uniform(u[:, 0], *self.scale)
+        ratio = laws.log_uniform(u[:, 1], *self.ratio)
+        sides = np.rint(np.sqrt(np.stack([area * ratio, area / ratio], 1))).astype(np.int64)
+        corner = laws.integer(u[:, 2:], 0, np.maximum(size_hw - sides + 1, 1))
+        return np.concatenate([corner, sides], 1), (sides[:, 0] < size_hw[:, 0]) & (sides[:, 1] < size_hw[:, 1])
 
     def caption(self, params: OpParams, row: int) -> str:
         top, left, height, width = params["box"][row].tolist()

@@ -61,9 +61,8 @@ class Jitter(Op):
     def draw(self, chance: Chance, size_hw: np.ndarray) -> tuple[OpParams, np.ndarray]:
         scope = str(self.scope)
         u = chance.uniforms(8, scope=scope, part="strength")
-        order = np.tile(np.arange(4, dtype=np.int8), (len(chance), 1))
-        if self.order == "random":
-            order = laws.permutation_of_four(u[:, 4])
+        random = self.order == "random"
+        order = laws.permutation_of_four(u[:, 4]) if random else np.tile(np.arange(4, dtype=np.int8), (len(chance), 1))
         b, c, s, h = self.strengths()
         low_b, high_b = (-b, b) if self.brightness_law == "additive" else (max(0.0, 1 - b), 1 + b)
         return {

@@ -49,10 +49,11 @@ class Occlude(Op):
                              f"got {self.count}")
         scope = str(self.scope)
         count = laws.integer(chance.uniforms(1, scope=scope)[:, 0], low, high - low + 1)
-        turn = laws.ranks(chance.uniforms(chance.siblings, scope=scope, part="slots"))[:, chance.ordinal]
+        row = np.arange(len(chance))
+        turn = laws.ranks(chance.uniforms(chance.siblings, scope=scope, part="slots"))[row, chance.ordinal]
         cells = laws.ranks(chance.uniforms(chance.siblings, scope=scope, part="cells"))
         partner = turn < count
-        cell = np.where(partner, cells[np.arange(len(turn)), turn], -1)
+        cell = np.where(partner, cells[row, turn], -1)
         return {"partner": partner, "cell": cell.astype(np.int8), "count": count.astype(np.int8)}, size_hw
 
     def join(self, chance: Chance, copies: list[dict[str, OpParams]], earlier: tuple[str, ...],

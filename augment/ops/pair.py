@@ -55,8 +55,7 @@ class Pair(Op):
         if self.rule == "surrounding-and-centre" and chance.siblings != 9:
             raise ValueError(f"pair: 'surrounding-and-centre' needs 9 views in group {chance.group!r}, got {chance.siblings}")
         most = 8 if self.rule == "surrounding-and-centre" else most_pairs(chance.siblings)
-        first = chance.ordinal == 0  # the copy whose array all the others get
-        return {"pairs": np.full((len(chance) if first else 0, most, 3), -1, np.int16)}, size_hw
+        return {"pairs": np.full((len(chance), most, 3), -1, np.int16)}, size_hw
 
     def join(self, chance: Chance, copies: list[dict[str, OpParams]], earlier: tuple[str, ...],
              partners: list[dict[str, OpParams]]) -> None:

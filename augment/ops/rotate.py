@@ -69,11 +69,11 @@ class Rotate(Op):
         assert self.angles_deg is not None
         sign = 1 if self.direction == "counter-clockwise" else -1
         turns = np.array([sign * int(angle) // 90 % 4 for angle in self.angles_deg], np.int8)
-        if self.pick == "enumerate" and chance.copy >= len(turns):
-            raise ValueError(f"rotate.angles_deg needs an angle for each copy of the view, got {len(turns)} for copy "
-                             f"{chance.copy}")
         if self.pick == "enumerate":
-            which = np.full(len(chance), chance.copy)
+            which = chance.copy
+            if which.max(initial=0) >= len(turns):
+                raise ValueError(f"rotate.angles_deg needs an angle for each copy of the view, got {len(turns)} for copy "
+                                 f"{which.max()}")
         else:
             which = laws.integer(chance.uniforms(1, scope=str(self.scope))[:, 0], 0, len(turns))
         quarter_turns = turns[which]

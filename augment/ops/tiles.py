@@ -126,8 +126,9 @@ class Tiles(Op):
 
     def _cells(self, chance: Chance, size_hw: np.ndarray) -> OpParams:
         assert self.grid is not None and self.cell_px is not None and self.offset_px is not None
-        if chance.copy >= self.grid[0] * self.grid[1]:
-            raise ValueError(f"tiles: copy {chance.copy} of view {chance.group!r} has no cell in a grid of {self.grid}; "
+        copy = chance.copy
+        if copy.max(initial=0) >= self.grid[0] * self.grid[1]:
+            raise ValueError(f"tiles: copy {copy.max()} of view {chance.group!r} has no cell in a grid of {self.grid}; "
                              f"count needs at most {self.grid[0] * self.grid[1]}")
         needed = self.cell_px * np.array(self.grid)
         if (size_hw < needed).any():
@@ -135,17 +136,18 @@ class Tiles(Op):
             raise ValueError(f"tiles: {self.grid[0]}x{self.grid[1]} cells of {self.cell_px} px need an image of "
                              f"{tuple(needed.tolist())} px, got {tuple(size_hw[at].tolist())}; resize or crop to that size first")
         offset = _whole(chance.uniforms(2, scope=str(self.scope)), self.offset_px)
-        corner = self.cell_px * np.array(divmod(chance.copy, self.grid[1])) + offset
+        corner = self.cell_px * np.stack(np.divmod(copy, self.grid[1]), 1) + offset
         return {"box": self._box(corner)}
 
     def _quadrants(self, chance: Chance, size_hw: np.ndarray) -> OpParams:
-        if chance.copy >= 4:
-            raise ValueError(f"tiles: copy {chance.copy} of view {chance.group!r} is no quadrant; count needs at most 4")
+        copy = chance.copy
+        if copy.max(initial=0) >= 4:
+            raise ValueError(f"tiles: copy {copy.max()} of view {chance.group!r} is no quadrant; count needs at most 4")
         if (size_hw // 2 != self.side).any():  # smaller tiles would leave gaps, and the four would not make up the image
             at = int((size_hw // 2 != self.side).any(1).argmax())
             raise ValueError(f"tiles: quadrants of {self.side} px need an image of {2 * self.side}x{2 * self.side} px, "
                              f"got {tuple(size_hw[at].tolist())}; resize or crop to that size first")
-        corner = np.broadcast_to(self.side * np.array(divmod(chance.copy, 2)), size_hw.shape)
+        corner = self.side * np.stack(np.divmod(copy, 2), 1)
         return {"box": self._box(corner)}
 
     def _lattice(self, chance: Chance, size_hw: np.ndarray) -> OpParams:
@@ -154,13 +156,13 @@ class Tiles(Op):
         u = chance.uniforms(2 * self.lattices, scope=str(self.scope), part="origin")
         origin = _whole(u, self.origin_px).reshape(-1, self.lattices, 2)
         shape = self._count(size_hw[:, None], origin)  # (N, lattices, 2): rows and columns
-        end = shape.prod(2).cumsum(1)
-        present = chance.copy < end[:, -1]
-        lattice = np.where(present, (chance.copy >= end).sum(1), 0)
+        end, copy = shape.prod(2).cumsum(1), chance.copy
+        present = copy < end[:, -1]
+        lattice = np.where(present, (copy[:, None] >= end).sum(1), 0)
         sample = np.arange(len(size_hw))
-        rest = chance.copy - (end - shape.prod(2))[sample, lattice]
+        rest = copy - (end - shape.prod(2))[sample, lattice]
         place = np.stack(np.divmod(rest, np.maximum(shape[sample, lattice, 1], 1)), 1)
-        jitter = _whole(chance.uniforms(2, scope=str(self.scope), part=f"jitter/{chance.copy}"), self.jitter_px)
+        jitter = _whole(chance.uniforms(2, scope=str(self.scope), part="jitter/{copy}"), self.jitter_px)
         corner = np.clip(origin[sample, lattice] + self.pitch_px * place + jitter, 0, np.maximum(size_hw - self.side, 0))
         unused = np.concatenate([np.zeros_like(size_hw), np.minimum(size_hw, self.side)], 1).astype(np.int32)
         return {"box": np.where(present[:, None], self._box(corner), unused), "present": present,

@@ -12,6 +12,7 @@ import viewmill as vm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from viewmill.augment import Params, Recipe, View
+from viewmill.augment.chance import Chance, Seat
 from viewmill.augment.draw import take
 from viewmill.augment.ops import Blur, Crop, Flip, Grayscale, Jitter
 from viewmill.augment.presets import names
@@ -36,6 +37,33 @@ def test_a_sample_draws_the_same_in_any_batch(name: str) -> None:
     for row in range(7):
         assert same(take(whole, np.array([row])), draw(vm.recipe(name), rows=[row]))
     assert same(take(whole, np.array([5, 1])), draw(vm.recipe(name), rows=[5, 1]))
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+@pytest.mark.parametrize("name", [n for n in names() if not any(op.joins for v in vm.recipe(n).views for op in v.ops or ())])
+def test_views_that_draw_together_draw_what_each_does_alone(name: str, repeats: int) -> None:
+    """Op after op from the view's own seat, each from the sizes that the last left."""
+    recipe = replace(vm.recipe(name), repeats=repeats)
+    together = draw(recipe)
+    per_repeat = len(recipe.instances) // repeats
+    for number, instance in enumerate(recipe.instances):
+        repeat, partner = number // per_repeat, instance.view.image == "partner"
+        siblings = sum(i.group == instance.group for i in recipe.instances) // repeats
+        seat = Seat(instance.group, instance.ordinal - repeat * siblings, instance.copy, siblings,
+                    "partner:" * partner + (f"repeat/{repeat}:" if repeat else ""))
+        size_hw = SIZE_HW[::-1] if partner else SIZE_HW
+        for op in instance.ops:
+            chance = Chance(3, 2, INDEX, np.arange(7), recipe.block, (seat,), op.name, getattr(op, "share", None))
+            params, size_hw = op.draw(chance, size_hw)
+            assert same({"": {"": together[instance.name][op.name]}}, {"": {"": params}})
+
+
+@pytest.mark.parametrize("name", ["dino", "jigsaw_paper"])
+def test_each_view_has_arrays_of_its_own(name: str) -> None:
+    """Parameters may be changed by hand, one view's without another's."""
+    params = draw(vm.recipe(name), rows=[0, 3])
+    arrays = [array for ops in params.values() for op in ops.values() for array in op.values()]
+    assert not any(np.may_share_memory(a, b) for n, a in enumerate(arrays) for b in arrays[:n])
 
 
 def test_seed_epoch_index_and_view_each_change_the_draw() -> None:

@@ -14,22 +14,23 @@ def test_known_answers_of_the_reference_implementation() -> None:
     """kat_vectors of Random123, philox4x32 with 10 rounds: all zeros, all ones, digits of pi."""
     ones = np.full(4, 0xFFFFFFFF, np.uint32)
     pi = np.array(PI, np.uint32)
-    key = np.array([0xA4093822, 0x299F31D0], np.uint32)
-    assert philox4x32(np.zeros(4, np.uint32), np.zeros(2, np.uint32)).tolist() == [
+    key = 0xA4093822, 0x299F31D0
+    assert philox4x32(np.zeros(4, np.uint32), (0, 0)).tolist() == [
         0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
-    assert philox4x32(ones, ones[:2]).tolist() == [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]
+    assert philox4x32(ones, (0xFFFFFFFF, 0xFFFFFFFF)).tolist() == [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]
     assert philox4x32(pi, key).tolist() == [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1]
 
 
 def test_the_counter_is_index_epoch_and_name() -> None:
-    """index low, index high, epoch, blake2s of "name#call"; the seed is the key."""
+    """index low, index high, epoch, blake2s of "name#call"; the seed is the key. A number is a word times 2**-32."""
     from hashlib import blake2s
 
     index, seed, epoch = (5 << 32) + 9, (3 << 32) + 7, 11
     calls = [int.from_bytes(blake2s(f"global/0/blur#{k}".encode(), digest_size=4).digest(), "little") for k in (0, 1)]
-    by_hand = [philox4x32(np.array([9, 5, epoch, c], np.uint32), np.array([7, 3], np.uint32)).tolist() for c in calls]
+    by_hand = [philox4x32(np.array([9, 5, epoch, c], np.uint32), (7, 3)).tolist() for c in calls]
     assert words(seed, epoch, np.array([index]), "global/0/blur", 6)[0].tolist() == (by_hand[0] + by_hand[1])[:6]
     assert words(seed, epoch, np.array([index]), "global/0/blur", 2, call=1)[0].tolist() == by_hand[1][:2]
+    assert (uniforms(seed, epoch, np.array([index]), "global/0/blur", 6)[0] * 2.0**32).tolist() == (by_hand[0] + by_hand[1])[:6]
 
 
 @given(st.lists(st.integers(0, 2**62), min_size=1, max_size=20), st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from viewmill.augment.chance import Chance
+from viewmill.augment.chance import Chance, Seat
 from viewmill.augment.masks import Mask
 
 
 def chance_of(n: int, seed: int = 0, **fields: Any) -> Chance:
     samples = np.arange(n)
-    return Chance(seed, 0, **{"index": samples, "position": samples, "group": "global", "stream": "masks", **fields})
+    seat = Seat("global", **{name: fields.pop(name) for name in ("ordinal", "copy", "siblings") if name in fields})
+    return Chance(seed, 0, **{"index": samples, "position": samples, "stream": "masks", "seats": (seat,), **fields})
 
 
 def params_of(op: Mask, n: int, size_px: tuple[int, int] = (224, 224), **fields: Any) -> dict[str, np.ndarray]:

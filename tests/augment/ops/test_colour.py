@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from viewmill.augment import UnsupportedRecipe
-from viewmill.augment.chance import Chance
+from viewmill.augment.chance import Chance, Seat
 from viewmill.augment.ops import Clip, Flip, Grayscale, Jitter, Normalize, Op, Rotate, Solarize
 
 PIXELS = [[(200.0, 100.0, 50.0), (10.0, 250.0, 30.0)]]  # one row, two pixels
@@ -149,14 +149,15 @@ def test_quarter_turns_are_counter_clockwise() -> None:
 def test_enumerated_turns_follow_the_copies_and_the_direction() -> None:
     for direction, turns in (("counter-clockwise", [0, 1, 2, 3]), ("clockwise", [0, 3, 2, 1])):
         op = Rotate(angles_deg=(0, 90, 180, 270), pick="enumerate", direction=direction)
-        drawn = [op.draw(Chance(0, 0, np.arange(2), copy=c), np.full((2, 2), 9))[0]["quarter_turns"].tolist() for c in range(4)]
+        chances = [Chance(0, 0, np.arange(2), seats=(Seat(copy=c),)) for c in range(4)]
+        drawn = [op.draw(chance, np.full((2, 2), 9))[0]["quarter_turns"].tolist() for chance in chances]
         assert drawn == [[t, t] for t in turns]
 
 
 def test_a_copy_without_an_angle_is_refused() -> None:
     op = Rotate(angles_deg=(0, 90), pick="enumerate", direction="clockwise")
     with pytest.raises(ValueError, match="an angle for each copy of the view, got 2 for copy 2"):
-        op.draw(Chance(0, 0, np.arange(2), copy=2), np.full((2, 2), 9))
+        op.draw(Chance(0, 0, np.arange(2), seats=(Seat(copy=2),)), np.full((2, 2), 9))
 
 
 def test_a_normalization_by_the_view_is_no_gain_and_offset() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from skimage.color import rgb2lab
 from viewmill.augment import Recipe, View
-from viewmill.augment.chance import Chance
+from viewmill.augment.chance import Chance, Seat
 from viewmill.augment.draw import draw
 from viewmill.augment.ops import ColourDrop, ColourMode, ColourShift, Crop, LabSplit, Normalize, Op, Palette
 from viewmill.augment.ops.palette import fit_palette, nearest_colour
@@ -25,7 +25,7 @@ def images() -> torch.Tensor:
 
 
 def drawn(op: Op, n: int = 4000, size_hw: tuple[int, int] = SIZE) -> dict[str, np.ndarray]:
-    chance = Chance(7, 0, np.arange(n), np.arange(n), group="global").of(op.name)
+    chance = Chance(7, 0, np.arange(n), np.arange(n), seats=(Seat("global"),)).of(op.name)
     params, after = op.draw(chance, np.broadcast_to(np.array(size_hw), (n, 2)))
     expected, _ = op.output(size_hw, 3)
     assert expected is not None and (after == expected).all()

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from viewmill.augment.chance import Chance
+from viewmill.augment.chance import Chance, Seat
 from viewmill.augment.ops import CenterCrop, Crop, RandomCrop, Resize
 from viewmill.augment.ops.resample import resize, vertical_first
 
@@ -20,7 +20,7 @@ LAWS = {
 
 
 def boxes(op: object, size_hw: tuple[int, int], n: int = 64, seed: int = 0) -> np.ndarray:
-    chance = Chance(seed, 0, np.arange(n), stream="crop", group="a")
+    chance = Chance(seed, 0, np.arange(n), stream="crop", seats=(Seat("a"),))
     params, _ = op.draw(chance, np.tile(size_hw, (n, 1)))  # type: ignore[attr-defined]
     return params["box"]
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from viewmill.augment import UnsupportedRecipe
-from viewmill.augment.chance import Chance
+from viewmill.augment.chance import Chance, Seat
 from viewmill.augment.ops import Autoencode, Downscale, Inpaint, Op, Rotate, Shrink, Subsample, Warp
 from viewmill.augment.render import apply_ops
 
@@ -20,8 +20,10 @@ FREE = Rotate(kind="free", range_deg=(-12.6, 12.6), filter="bilinear")
 HALVES = ("first-half-of-batch", "second-half-of-batch")
 
 
-def drawn(op: Op, size_hw: tuple[int, int] = (40, 60), n: int = 2000, **chance: object) -> dict[str, np.ndarray]:
-    return op.draw(Chance(0, 0, np.arange(n), stream=op.name, group="a", **chance), np.tile(size_hw, (n, 1)))[0]  # type: ignore[arg-type]
+def drawn(op: Op, size_hw: tuple[int, int] = (40, 60), n: int = 2000, copy: int = 0, **more: object) -> dict[str, np.ndarray]:
+    seat = Seat("a", copy + 1, copy)
+    chance = Chance(0, 0, np.arange(n), stream=op.name, seats=(seat,), **more)  # type: ignore[arg-type]
+    return op.draw(chance, np.tile(size_hw, (n, 1)))[0]
 
 
 def turned(angle_deg: float, images: Tensor = PICTURE) -> Tensor:
@@ -236,7 +238,7 @@ def test_patches_lie_uniformly_in_the_image(op: Op) -> None:
 
 def test_a_shared_patch_is_that_of_all_copies_and_each_noise_its_own() -> None:
     shared = Autoencode(crop_px=8, scope="image", share="patch")
-    boxes = [drawn(shared, copy=copy, ordinal=copy + 1, share="patch", n=50)["box"] for copy in range(2)]
+    boxes = [drawn(shared, copy=copy, share="patch", n=50)["box"] for copy in range(2)]
     assert np.array_equal(*boxes) and len(np.unique(boxes[0], axis=0)) > 40
     seeds = drawn(INPAINT)["seed"]
     assert seeds.dtype == np.int64 and len(np.unique(seeds)) == 2000

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from viewmill.augment.chance import Chance
+from viewmill.augment.chance import Chance, Seat
 from viewmill.augment.ops import Warp
 from viewmill.augment.ops.sampling import pixel_grid
 from viewmill.augment.ops.spline import thin_plate
@@ -32,7 +32,7 @@ def warped(images: Tensor, points: np.ndarray, shift: np.ndarray) -> Tensor:
 
 
 def drawn(op: Warp, size_hw: tuple[int, int], n: int = 400) -> dict[str, np.ndarray]:
-    params, after = op.draw(Chance(0, 0, np.arange(n), stream="warp", group="a"), np.tile(size_hw, (n, 1)))
+    params, after = op.draw(Chance(0, 0, np.arange(n), stream="warp", seats=(Seat("a"),)), np.tile(size_hw, (n, 1)))
     assert after.tolist() == [list(size_hw)] * n
     return params
 
