@@ -68,7 +68,7 @@ def _drawn(turns: Turns, chance: Chance, size_hw: np.ndarray, partner_hw: np.nda
             rows = slice(number * len(chance), (number + 1) * len(chance))
             own = sizes[lines[0]] if after is before else after[rows]
             for line in lines:  # arrays of their own: who changes one view's parameters changes no other's
-                drawn[line][op.name] = {k: v[rows] if line == lines[0] else v[rows].copy() for k, v in params.items()}
+                drawn[line][op.name] = {k: np.array(v[rows], order="C") for k, v in params.items()}
                 sizes[line] = own
     return drawn
 

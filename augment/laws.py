@@ -88,5 +88,6 @@ def lowest(u: np.ndarray, count: int) -> np.ndarray:
     columns = u.shape[1]
     if not 0 < count < columns:
         return np.full(u.shape, count > 0)
-    keys = u * 2.0**(32 + columns.bit_length()) + np.arange(columns)  # whole numbers below 2**53, no two of them equal
+    # Whole numbers below 2**53, no two of them equal; rows are sorted faster where they lie in memory as rows.
+    keys = np.multiply(u, 2.0**(32 + columns.bit_length()), order="C") + np.arange(columns)
     return keys <= np.partition(keys, count - 1, axis=1)[:, count - 1:count]
