@@ -53,13 +53,12 @@ class FolderSource:
 
     def read(self, index: int) -> bytes:
         try:
-            with open(f"{self.folder}/{self.files[index]}", "rb", buffering=0) as file:
-                return file.readall()
+            return (self.folder / self.files[index]).read_bytes()
         except OSError as error:
             raise BadSample(f"cannot be read ({error.strerror})") from error
 
     def extent(self, index: int) -> tuple[Path, int, int]:
-        """File, offset and size of what `read` reads. Raises OSError."""
+        """File, offset and size of what `read` reads."""
         path = self.folder / self.files[index]
         return path, 0, path.stat().st_size
 
