@@ -213,7 +213,8 @@ def open_loader(config: RunConfig, recipe: Recipe, source: Source, world: proces
     of = config.loader
     return Loader(source, recipe, config.batch_size // world.size, seed=config.seed, epochs=None, rank=world.rank,
                   world_size=world.size, threads=threads, engine=of.engine, device=world.device, last="drop", shuffle=of.shuffle,
-                  lanes=of.lanes, window=of.window, prefetch=of.prefetch, sidecar=of.sidecar, max_bad=of.max_bad)
+                  lanes=of.lanes, window=of.window, prefetch=of.prefetch, sidecar=of.sidecar, max_bad=of.max_bad,
+                  read_ahead_bytes=of.read_ahead_bytes)
 
 
 def checkpoint_due(config: RunConfig, steps: Plan, step: int, saved_at: float) -> bool:

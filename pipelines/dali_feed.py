@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +22,8 @@ from torch import Tensor
 from .decode import MAX_PIXELS, BadSample
 from .engines.dali import DaliEngine, DaliOptions, Graph, as_ppm
 from .image_header import read_header
-from .plan import Job, Plan, Planner, steps
-from .producer import FreeSlot, Made, Producer, Unfinished
+from .plan import Job, Plan, Planner
+from .producer import FreeSlot, Made, Producer, Unfinished, at_row
 from .upload import hand_over
 
 LOG = logging.getLogger("viewmill")
@@ -89,20 +88,17 @@ class DaliProducer(Producer):
         super().close()
 
     def _start(self) -> None:
-        self._threads = [threading.Thread(target=target, name=f"viewmill-{name}", daemon=True)
-                         for name, target in (("plan", self._plan), ("dali", self._run))]
-        for thread in self._threads:
-            thread.start()
+        self._run_threads({"plan": self._plan_ahead, "slot": self._plan, "dali": self._run})
 
     def _plan(self) -> None:
         try:
             with ThreadPoolExecutor(self.job.threads, "viewmill-read") as pool:
-                for plan in self.planner.plans(steps(self.job)):
+                for plan in self._plans():
                     slot = self.free_slot()
                     if slot is None or self._closed:
                         break
                     encoded = list(pool.map(partial(self._encoded, plan), range(len(plan.index))))
-                    batch = Unfinished(plan, slot, {}, 1)
+                    batch = Unfinished(plan, slot, {}, None, 1)
                     self._batches.put(batch)
                     self._ready.put((batch, encoded))
         except BaseException as error:
@@ -113,7 +109,7 @@ class DaliProducer(Producer):
         """A row's image as DALI gets it: as it is where nothing looks wrong or rare, else decoded here, or replaced."""
         try:
             if not strictly:
-                data = self.job.source.read(int(plan.index[row]))
+                data = self._read(int(plan.index[row]), at_row(plan.ahead, row))
                 if isinstance(data, bytes) and is_plain(data, plan.size_hw[row]):
                     return np.frombuffer(data, np.uint8)
             image = self._image(int(plan.index[row]), plan.size_hw[row])

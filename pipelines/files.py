@@ -30,6 +30,13 @@ class Files:
 
     def read(self, path: Path, offset: int, size: int) -> bytes:
         """The bytes there are from offset on, size of them at most. Raises OSError."""
+        return os.pread(self._descriptor(path).number, size, offset)
+
+    def will_need(self, path: Path, offset: int, size: int) -> None:
+        """Ask the system to have these bytes in memory soon, where it can be asked (Linux). Raises OSError."""
+        os.posix_fadvise(self._descriptor(path).number, offset, size, os.POSIX_FADV_WILLNEED)
+
+    def _descriptor(self, path: Path) -> _Descriptor:
         with self._lock:
             found = self._open.get(path)
             if found is not None:
@@ -40,7 +47,7 @@ class Files:
                 self._open[path] = found
                 while len(self._open) > self.most:
                     self._open.popitem(last=False)
-        return os.pread(found.number, size, offset)
+        return found
 
     def __len__(self) -> int:
         return len(self._open)

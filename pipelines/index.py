@@ -47,9 +47,16 @@ class ShardIndex:
     def __len__(self) -> int:
         return len(self.records)
 
+    def place(self, row: int) -> tuple[int, int]:
+        """Where the image's bytes begin in the tar, and how many there are."""
+        return self.records.item(row)[:2]
+
+    def label(self, row: int) -> int:
+        return self.records.item(row)[4]
+
     def name(self, row: int) -> str:
-        start = int(self.records["name_end"][row - 1]) if row else 0
-        return self.names[start:int(self.records["name_end"][row])].decode("utf-8", "backslashreplace")
+        start = self.records.item(row - 1)[5] if row else 0
+        return self.names[start:self.records.item(row)[5]].decode("utf-8", "backslashreplace")
 
     def key(self, row: int) -> str:
         return key_of(self.name(row))

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("viewmill")
 LAST = ("drop", "short", "pad")
 SHUFFLE = ("auto", "full", "lanes", "none")
+LARGE_BATCH_BYTES = 1 << 28
 WARNINGS = 10
 """Bad samples named one by one; all are counted."""
 
@@ -57,7 +58,10 @@ class Loader:
     "short" makes the last batch smaller, "pad" fills it with the epoch's first samples, marked in batch.padding. A short
     step may leave a rank without a sample: it then yields one batch less, so distributed training wants "drop" or "pad".
     shuffle: "full", one permutation of the epoch; "lanes", for shards that are fetched whole (`lanes`, `window`: see
-    `order`); "none"; "auto" takes "full" for local data. prefetch: batches made ahead.
+    `order`); "none"; "auto" takes "full" for local data. prefetch: batches made ahead; default 2, or 1 where
+    a batch takes more than 256 MiB, since each is memory, and one more is in the trainer's hands. read_ahead_bytes: how many
+    bytes of encoded samples are read before they are needed, 0 for none: of local files the system is told what to have ready,
+    other sources are read by 16 threads, and their bytes kept.
     sidecar: render in a process of its own, which a busy trainer cannot slow down; otherwise in threads of this one.
     max_bad: the fraction of samples that stand-ins may replace before the run stops.
 
@@ -68,8 +72,8 @@ class Loader:
     def __init__(self, source: Any, recipe: str | Recipe, batch_size: int, *, seed: int = 0, epochs: int | None = 1,
                  rank: int | None = None, world_size: int | None = None, threads: int | None = None, engine: str = "auto",
                  device: torch.device | str | None = None, dtype: str | torch.dtype = "float32", last: str = "drop",
-                 shuffle: str = "auto", lanes: int = 256, window: int = 16, prefetch: int = 2, sidecar: bool = True,
-                 max_bad: float = 0.01, dali: DaliOptions | None = None) -> None:
+                 shuffle: str = "auto", lanes: int = 256, window: int = 16, prefetch: int | None = None, sidecar: bool = True,
+                 max_bad: float = 0.01, read_ahead_bytes: int = 1 << 26, dali: DaliOptions | None = None) -> None:
         self._feed: Feed | None = None
         self._faults = 0
         self._closer: weakref.finalize | None = None
@@ -79,11 +83,12 @@ class Loader:
         if rank is None and world_size is None:
             rank, world_size = placement.rank_and_world_size()
         self.rank, self.world_size = 0 if rank is None else rank, 1 if world_size is None else world_size
-        self.batch_size, self.seed, self.epochs, self.prefetch = batch_size, seed, epochs, prefetch
-        self.threads, self.sidecar, self.max_bad = threads, sidecar, max_bad
+        self.batch_size, self.seed, self.epochs = batch_size, seed, epochs
+        self.threads, self.sidecar, self.max_bad, self.read_ahead_bytes = threads, sidecar, max_bad, read_ahead_bytes
         self.engine, self.dtype, self.last = engine, str(dtype).removeprefix("torch."), last
         self.device, self.dali = None if device is None else _device(device), dali
-        self._check(shuffle)
+        self._check(shuffle, prefetch)
+        self.prefetch = self._batches_ahead() if prefetch is None else prefetch
         self.source: Source = open_source(source)
         if shuffle == "auto":
             shuffle = "full" if self.source.local else "lanes"
@@ -182,7 +187,8 @@ class Loader:
         threads = 1 if worker else placement.cores() if self.threads is None else self.threads
         state = self._state
         job = Job(self.source, self._order, self.recipe, self.engine, self.dtype, self.seed, self.batch_size, self.rank,
-                  self.world_size, state.length, self.last, state.epoch, state.delivered, threads, self.max_bad)
+                  self.world_size, state.length, self.last, state.epoch, state.delivered, threads, self.max_bad,
+                  self.read_ahead_bytes)
         if self.engine == "dali":
             from .dali_feed import DaliFeed
             from .engines.dali import DaliOptions, place
@@ -195,8 +201,14 @@ class Loader:
 
         return UploadFeed(feed, self.device)
 
+    def _batches_ahead(self) -> int:
+        return 1 if self._layout().slot_bytes > LARGE_BATCH_BYTES else 2
+
+    def _layout(self) -> Layout:
+        return Layout(tuple(self.recipe.groups.items()), self.batch_size, self.dtype)
+
     def _made_on_the_cpu(self, job: Job, worker: bool) -> SidecarFeed | ThreadFeed:
-        layout = Layout(tuple(self.recipe.groups.items()), self.batch_size, self.dtype)
+        layout = self._layout()
         if self.engine == "cpu":
             from .engines.cpu import is_compiled
 
@@ -224,12 +236,14 @@ class Loader:
                 more = "; further ones are only counted" if named == WARNINGS - 1 else ""
                 LOG.warning("%s: %s; a stand-in takes its place%s", bad.where, bad.reason, more)
 
-    def _check(self, shuffle: str) -> None:
-        whole = {"batch_size": self.batch_size, "prefetch": self.prefetch, "world_size": self.world_size}
-        optional = {"epochs": self.epochs, "threads": self.threads}
+    def _check(self, shuffle: str, prefetch: int | None) -> None:
+        whole = {"batch_size": self.batch_size, "world_size": self.world_size}
+        optional = {"epochs": self.epochs, "threads": self.threads, "prefetch": prefetch}
         for name, value in {**whole, **{k: v for k, v in optional.items() if v is not None}}.items():
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} needs a whole number >= 1, got {value!r}")
+        if not isinstance(self.read_ahead_bytes, int) or self.read_ahead_bytes < 0:
+            raise ValueError(f"read_ahead_bytes needs a whole number >= 0, got {self.read_ahead_bytes!r}")
         if not 0 <= self.rank < self.world_size:
             raise ValueError(f"rank needs 0 <= rank < world_size={self.world_size}, got {self.rank}")
         for name, choice, known in (("last", self.last, LAST), ("shuffle", shuffle, SHUFFLE)):

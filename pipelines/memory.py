@@ -17,7 +17,7 @@ def available_bytes() -> int:
     if len(found) == 1:
         with contextlib.suppress(OSError, ValueError, AttributeError):  # no /proc: macOS
             found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    found += [_left(folder) for folder in _cgroups()]
+    found += [_left(folder) for folder in groups("memory")]
     return max(0, min(found))
 
 
@@ -35,15 +35,19 @@ def shared_memory(size: int, name: str) -> int:
     return fd
 
 
-def _cgroups() -> list[Path]:
-    """Folders that may hold this process's memory limits, of both cgroup versions."""
-    root = Path("/sys/fs/cgroup")
-    folders = [root, root / "memory"]
+def groups(controller: str, root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[Path]:
+    """Folders that may hold this process's limits of a controller ("memory", "cpu"), of both versions of control groups: the
+    root, as a container sees its own group, and this process's group with all above it, any of which may be the tightest."""
+    folders = [root, root / controller]
     with contextlib.suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
+        for line in own.read_text().splitlines():
             _, controllers, path = line.split(":", 2)
-            if controllers in ("", "memory"):
-                folders.append((root / "memory" if controllers else root) / path.lstrip("/"))
+            if controllers == "" or controller in controllers.split(","):
+                top = root / controller if controllers else root
+                group = top / path.lstrip("/")
+                while group != top:
+                    folders.append(group)
+                    group = group.parent
     return [folder for folder in folders if folder.is_dir()]
 
 

@@ -15,6 +15,7 @@ from .state import step_positions
 if TYPE_CHECKING:
     from .engines import Engine
     from .order import Order
+    from .read_ahead import Expected
     from .source import Source
 
 PLANNED_TOGETHER = 512
@@ -29,7 +30,8 @@ class Job:
     """One rank's stream from a point on, endless. All that a producer knows; pickled to the sidecar.
 
     length: samples in an epoch; last: what becomes of a step that the epoch's end cuts: "pad" fills it up, else it is
-    short. epoch, delivered: where to begin. threads: that decode and render. max_bad: fraction of samples.
+    short. epoch, delivered: where to begin. threads: that decode and render. max_bad: fraction of samples. read_ahead_bytes: of
+    encoded samples, see `read_ahead`.
     """
 
     source: Source
@@ -47,6 +49,7 @@ class Job:
     delivered: int
     threads: int
     max_bad: float
+    read_ahead_bytes: int = 0
 
     @property
     def global_batch(self) -> int:
@@ -108,7 +111,7 @@ class Partners:
 class Plan:
     """A step with its samples. index, size_hw, label, key, params and packed are changed where a stand-in takes a row.
 
-    partners: None where the recipe takes no second image.
+    partners: None where the recipe takes no second image. ahead, partners_ahead: the reads that are under way for them.
     """
 
     step: Step
@@ -121,6 +124,8 @@ class Plan:
     partners: Partners | None = None
     bad: list[Bad] = field(default_factory=list)
     spare: dict[int, Iterator[tuple[int, np.ndarray]]] = field(default_factory=dict)
+    ahead: list[Expected] | None = None
+    partners_ahead: list[Expected] | None = None
 
 
 class Planner:

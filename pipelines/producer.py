@@ -1,4 +1,4 @@
-"""The loop that makes batches: one thread plans ahead, N threads decode and render, batches come out in order.
+"""The loop that makes batches: one thread plans ahead, others read ahead, N threads decode and render; batches come out in order.
 
 Used by the sidecar process and, where there is none, inside the trainer: the same code, so the same pixels.
 """
@@ -16,7 +16,12 @@ import numpy as np
 from ..augment.draw import Params
 from .decode import BadSample, decode
 from .engines import sample_engine
-from .plan import Bad, Job, Plan, Planner, steps
+from .plan import PLANNED_TOGETHER, Bad, Job, Plan, Planner, steps
+from .read_ahead import Expected, ReadAhead, read_ahead
+
+TOGETHER_PIXELS = 1 << 14
+"""Images that are smaller are read, decoded and rendered several at a time, up to so many pixels: a thread that asks for the
+interpreter's lock between all of its short calls would spend more time waiting for it than working."""
 
 JUDGED_FROM = 100
 """Samples after which the fraction of bad ones is first judged; a smaller epoch is judged at its end."""
@@ -57,6 +62,7 @@ class Unfinished:
     plan: Plan
     slot: FreeSlot
     views: dict[str, np.ndarray]
+    target: Any
     left: int
     lock: threading.Lock = field(default_factory=threading.Lock)
     done: threading.Event = field(default_factory=threading.Event)
@@ -77,7 +83,10 @@ class Producer:
             self.engine = sample_engine(job.engine, job.recipe, job.dtype)
             planner = Planner(job, self.engine)
         self.planner = planner
-        self._rows: SimpleQueue[tuple[Unfinished, int] | None] = SimpleQueue()
+        self._planned: SimpleQueue[Plan | BaseException | None] = SimpleQueue()
+        self._room = threading.Semaphore(max(1, PLANNED_TOGETHER // job.batch_size))  # for plans that have no slot yet
+        self._ahead: ReadAhead | None = None
+        self._rows: SimpleQueue[tuple[Unfinished, int, int] | None] = SimpleQueue()
         self._batches: SimpleQueue[Unfinished | BaseException | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._closed = False
@@ -109,6 +118,9 @@ class Producer:
     def close(self) -> None:
         """End the threads; each finishes the sample that it is at. The caller must make free_slot return None."""
         self._closed = True
+        self._room.release()
+        if self._ahead is not None:
+            self._ahead.close()
         for _ in self._threads:
             self._rows.put(None)
         for thread in self._threads:
@@ -117,55 +129,105 @@ class Producer:
         self._batches.put(None)
 
     def _start(self) -> None:
-        targets = [("plan", self._plan), *((f"render-{i}", self._render) for i in range(self.job.threads))]
-        self._threads = [threading.Thread(target=target, name=f"viewmill-{name}", daemon=True) for name, target in targets]
+        self._run_threads({"plan": self._plan_ahead, "slot": self._plan, **{f"render-{i}": self._render
+                                                                            for i in range(self.job.threads)}})
+
+    def _run_threads(self, targets: dict[str, Callable[[], None]]) -> None:
+        self._ahead = read_ahead(self.job.source, self.job.read_ahead_bytes)
+        self._threads = [threading.Thread(target=target, name=f"viewmill-{name}", daemon=True)
+                         for name, target in targets.items()]
         for thread in self._threads:
             thread.start()
 
-    def _plan(self) -> None:
+    def _plan_ahead(self) -> None:
+        """Plans before they have a slot, so that their samples can be read meanwhile."""
         try:
             for plan in self.planner.plans(steps(self.job)):
+                if self._ahead is not None:
+                    plan.ahead = self._ahead.expect(plan.index)
+                    if plan.partners is not None:
+                        plan.partners_ahead = self._ahead.expect(plan.partners.index)
+                self._room.acquire()
+                if self._closed:
+                    break
+                self._planned.put(plan)
+        except BaseException as error:
+            self._planned.put(error)
+        self._planned.put(None)
+
+    def _plans(self) -> Iterator[Plan]:
+        """What `_plan_ahead` has made. Raises what it raised."""
+        while (plan := self._planned.get()) is not None:
+            if isinstance(plan, BaseException):
+                raise plan
+            yield plan
+            self._room.release()
+
+    def _plan(self) -> None:
+        """Gives each plan a slot, and its rows to the threads that render."""
+        try:
+            for plan in self._plans():
                 slot = self.free_slot()
                 if slot is None or self._closed:
                     return
-                batch = Unfinished(plan, slot, slot.arrays(len(plan.index)), len(plan.index))
+                count = len(plan.index)
+                views = slot.arrays(count)
+                batch = Unfinished(plan, slot, views, self.engine.target(views), count)
                 self._batches.put(batch)
-                for row in range(len(plan.index)):
-                    self._rows.put((batch, row))
+                together = self._together(plan)
+                for begin in range(0, count, together):
+                    self._rows.put((batch, begin, min(begin + together, count)))
         except BaseException as error:
             self._batches.put(error)
 
+    def _together(self, plan: Plan) -> int:
+        """How many of a plan's rows one thread makes at a time: one, or several that are small; each thread gets some."""
+        count = len(plan.index)
+        pixels = int(plan.size_hw.prod(1).sum())
+        return max(1, min(TOGETHER_PIXELS * count // max(pixels, 1), count // (4 * self.job.threads)))
+
     def _render(self) -> None:
         while (item := self._rows.get()) is not None:
-            batch, row = item
+            batch, begin, end = item
             try:
                 if not self._closed and batch.error is None:
-                    self._make(batch.plan, row, batch.views)
+                    self._make(batch, begin, end)
             except BaseException as error:
                 batch.error = error
             with batch.lock:
-                batch.left -= 1
+                batch.left -= end - begin
                 last = batch.left == 0
             if last:
                 batch.done.set()
 
-    def _make(self, plan: Plan, row: int, views: dict[str, np.ndarray]) -> None:
-        packed = plan.packed[row]
-        try:
-            image = self._image(int(plan.index[row]), plan.size_hw[row])
-        except BadSample as reason:
-            image, packed = self._replace(plan, row, str(reason))
-        if plan.partners is None:
-            self.engine.render_into(image, packed, views, row)
-            return
-        try:
-            partner = self._image(int(plan.partners.index[row]), plan.partners.size_hw[row])
-        except BadSample as reason:
-            partner, packed = self._replace_partner(plan, row, str(reason))
-        self.engine.render_into(image, packed, views, row, partner)
+    def _make(self, batch: Unfinished, begin: int, end: int) -> None:
+        """Rows begin..end of a batch."""
+        plan = batch.plan
+        packed = plan.packed[begin:end]
+        images, partners = [], []
+        for row in range(begin, end):
+            try:
+                images.append(self._image(int(plan.index[row]), plan.size_hw[row], at_row(plan.ahead, row)))
+            except BadSample as reason:
+                image, packed[row - begin] = self._replace(plan, row, str(reason))
+                images.append(image)
+            if plan.partners is not None:
+                try:
+                    partners.append(self._image(int(plan.partners.index[row]), plan.partners.size_hw[row],
+                                                at_row(plan.partners_ahead, row)))
+                except BadSample as reason:
+                    image, packed[row - begin] = self._replace_partner(plan, row, str(reason))
+                    partners.append(image)
+        self.engine.render_several(images, packed, batch.target, begin, partners or None)
 
-    def _image(self, index: int, size_hw: np.ndarray) -> np.ndarray:
-        image = decode(self.job.source.read(index))
+    def _read(self, index: int, expected: Expected | None) -> bytes | np.ndarray:
+        """A sample's bytes. expected: the read that may be under way for it."""
+        if expected is None or self._ahead is None:
+            return self.job.source.read(index)
+        return self._ahead.read(expected, index)
+
+    def _image(self, index: int, size_hw: np.ndarray, expected: Expected | None = None) -> np.ndarray:
+        image = decode(self._read(index, expected))
         if image.shape[:2] != tuple(size_hw.tolist()):
             raise BadSample("size differs from index")
         return image
@@ -225,3 +287,7 @@ class Producer:
             example = f"; the last is {bad[-1].where}" if bad else ""
             raise RuntimeError(f"{self._bad} of {self._seen} samples could not be used ({reasons}), more than "
                                f"max_bad={self.job.max_bad:g}{example}: check the data, or raise max_bad")
+
+
+def at_row(expected: list[Expected] | None, row: int) -> Expected | None:
+    return None if expected is None else expected[row]

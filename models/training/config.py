@@ -62,7 +62,8 @@ class LoaderConfig:
     shuffle: Literal["auto", "full", "lanes", "none"] = key("order of an epoch; auto: full for local data", "auto")
     lanes: int = key("lanes that an epoch is cut into", 256)
     window: int = key("shards that are shuffled together in a lane", 16)
-    prefetch: int = key("batches made ahead", 2)
+    prefetch: int | None = key("batches made ahead; null: 2, or 1 where one takes over 256 MiB", None)
+    read_ahead_bytes: int = key("encoded bytes that are read before they are needed; 0: none", 1 << 26)
     sidecar: bool = key("render in a process of its own; false: in threads of this one", True)
     max_bad: float = key("share of unreadable images that stops the run", 0.01)
 

@@ -32,7 +32,14 @@ class Engine(Protocol):
 
 
 class SampleEngine(Engine, Protocol):
-    """Renders one sample at a time, from any thread, into its row of a batch that someone else owns."""
+    """Renders samples, from any thread, into their rows of a batch that someone else owns."""
+
+    def target(self, out: dict[str, np.ndarray]) -> Any:
+        """A batch's arrays as `render_several` takes them fastest; made once a batch. Keep the arrays as well."""
+
+    def render_several(self, images: Sequence[np.ndarray], packed: Any, out: Any, row: int,
+                       partners: Sequence[np.ndarray] | None = None) -> None:
+        """As `render_into` for n images and their rows of parameters, into rows row..row + n; out may be a target."""
 
     def render_into(self, image: np.ndarray, packed_row: Any, out: dict[str, np.ndarray], row: int,
                     partner: np.ndarray | None = None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -34,6 +36,14 @@ class TorchEngine:
         """The parameters of each sample by itself."""
         count = next((len(a) for ops in params.values() for arrays in ops.values() for a in arrays.values()), 0)
         return [take(params, np.arange(i, i + 1)) for i in range(count)]
+
+    def target(self, out: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return out
+
+    def render_several(self, images: Sequence[np.ndarray], packed: Sequence[Params], out: dict[str, np.ndarray], row: int,
+                       partners: Sequence[np.ndarray] | None = None) -> None:
+        for i, image in enumerate(images):
+            self.render_into(image, packed[i], out, row + i, None if partners is None else partners[i])
 
     def render_into(self, image: np.ndarray, packed_row: Params, out: dict[str, np.ndarray], row: int,
                     partner: np.ndarray | None = None) -> None:

@@ -53,12 +53,13 @@ class FolderSource:
 
     def read(self, index: int) -> bytes:
         try:
-            return (self.folder / self.files[index]).read_bytes()
+            with open(f"{self.folder}/{self.files[index]}", "rb", buffering=0) as file:
+                return file.readall()
         except OSError as error:
             raise BadSample(f"cannot be read ({error.strerror})") from error
 
     def extent(self, index: int) -> tuple[Path, int, int]:
-        """File, offset and size of what `read` reads."""
+        """File, offset and size of what `read` reads. Raises OSError."""
         path = self.folder / self.files[index]
         return path, 0, path.stat().st_size
 

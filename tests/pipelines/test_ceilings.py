@@ -26,10 +26,10 @@ TRIVIAL = Recipe((View("a", 8, (CenterCrop(size_px=8),)),))
 
 
 class Sleepy(ArraySource):
-    """Each image takes 200 ms to read."""
+    """Each image takes 20 ms to read."""
 
     def read(self, index: int) -> np.ndarray:
-        time.sleep(0.2)
+        time.sleep(0.02)
         return super().read(index)
 
 
@@ -59,13 +59,20 @@ def examined(*arguments: Any, **options: Any) -> tuple[Report, str]:
     return report, "\n".join(lines)
 
 
-def test_a_storage_of_200_ms_a_read_gives_at_most_5_images_a_second_for_each_read_at_once_and_binds() -> None:
+def test_a_storage_of_20_ms_a_read_gives_at_most_50_images_a_second_for_each_thread_and_binds() -> None:
     report, said = examined(Sleepy(pictures(16)), TRIVIAL, threads=2, cores=2)
-    found, verdict, most = report.ceilings, report.diagnosis, 5 * report.setup.reads
+    found, verdict = report.ceilings, report.diagnosis
     assert found is not None and verdict is not None
-    assert most / 2 < found.read_warm <= most and found.views <= most
-    assert min(found.decode or 0, found.render or 0, found.step) > 3 * most
+    assert found.read_warm <= 2 * 50 and found.views <= 2 * 50
+    assert min(found.decode or 0, found.render or 0, found.step) > 10 * found.read_warm
     assert verdict.binding == "read" and found.read_cold is None and "reading binds" in said
+    # Eight threads wait for storage at the same time as easily as two; so do the sixteen reads that are made at once.
+    assert found.read_many is not None and found.read_many > 3 * found.read_warm
+    changes = {each.change: each for each in verdict.recommendations}
+    assert changes["loader.threads=8 torch_threads=1"].how == "measured"
+    assert changes["loader.threads=8 torch_threads=1"].gain > 2
+    assert changes["read ahead of decoding, 8 times as many reads at once"].how == "computed"
+    assert report.confirmed is not None and report.confirmed["images_per_second"] > 2 * found.read_warm
 
 
 def test_heavy_pixels_bind_at_rendering() -> None:
@@ -164,15 +171,6 @@ def test_a_part_of_a_source_is_a_source_and_fills_batches() -> None:
     other = Part(whole, np.array([7, 2]), [encoded(picture(5, 6)), encoded(picture(7, 8))]).filling(1)
     assert other.size_hw(np.arange(4)).tolist() == [[5, 6], [7, 8], [5, 6], [7, 8]]
     assert decode(other.read(3)).shape == (7, 8, 3)
-
-
-def test_a_part_of_files_says_where_they_lie(tmp_path: Path) -> None:
-    source = open_source(shard(tmp_path / "a.tar", 9))
-    picked = pick(source, 1.0)
-    part = ceilings.part_of(source, picked).filling(20)
-    path, offset, size = part.extent(10)  # type: ignore[attr-defined]
-    assert path.read_bytes()[offset:offset + size] == part.read(10) == picked.data[10 % len(picked.data)]
-    assert not hasattr(ceilings.part_of(ArraySource(pictures(3)), picked), "extent")
 
 
 def test_smaller_files_have_the_asked_shorter_side_and_small_ones_are_left_alone() -> None:

@@ -201,6 +201,13 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.parametrize(("batch_size", "prefetch"), [(94_000, 2), (95_000, 1)])
+def test_large_batches_are_made_one_ahead(batch_size: int, prefetch: int) -> None:
+    """Five views of 2 x 3 x 8 x 8 and 3 x 3 x 6 x 6 floats take 2832 bytes a sample; 256 MiB hold 94,787."""
+    assert local(8, batch_size, last="short").prefetch == prefetch
+    assert local(8, batch_size, last="short", prefetch=3).prefetch == 3
+
+
 @pytest.mark.parametrize(("options", "message"), REFUSED, ids=[", ".join(options) for options, _ in REFUSED])
 def test_what_cannot_work_is_refused_at_construction(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as told:

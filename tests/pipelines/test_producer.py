@@ -127,6 +127,30 @@ def test_threads_and_slots_change_nothing(threads: int, slots: int) -> None:
             np.testing.assert_array_equal(views[group], others[group])
 
 
+@pytest.mark.parametrize(("side", "batch_size", "threads", "together"), [
+    (32, 256, 2, 16),  # 16,384 pixels of 1,024
+    (32, 64, 4, 4),    # a sixteenth of the batch, so that four threads end together
+    (500, 256, 2, 1),  # large ones alone
+    (32, 2, 2, 1),
+])
+def test_small_pictures_are_made_several_at_a_time(side: int, batch_size: int, threads: int, together: int) -> None:
+    pictures = np.zeros((batch_size, side, side, 3), np.uint8)
+    several = job(pictures, batch_size=batch_size, threads=threads)
+    handed: list[int] = []
+
+    class Watched(Producer):
+        def _make(self, batch: Any, begin: int, end: int) -> None:
+            handed.append(end - begin)
+
+    slot = FreeSlot(0, lambda rows: {"global": np.zeros((2, rows, 3, 8, 8), np.float32),
+                                     "local": np.zeros((3, rows, 3, 6, 6), np.float32)})
+    slots = iter([slot, None])
+    producer = Watched(several, lambda: next(slots))
+    next(producer)
+    producer.close()
+    assert set(handed) == {together} and sum(handed) == batch_size
+
+
 def test_the_batch_size_changes_nothing() -> None:
     found = []
     for batch_size in (1, 3, 8):
@@ -181,10 +205,10 @@ def test_a_stand_in_takes_the_place_of_what_cannot_be_decoded(tmp_path: Path) ->
 def test_stand_ins_are_the_same_for_any_threads_and_batch_size(tmp_path: Path) -> None:
     root = str(folder(tmp_path, 24, broken={0, 3, 4, 17}, headless={9}))
     found = []
-    for batch_size, threads in ((4, 1), (4, 4), (12, 2)):
+    for batch_size, threads in ((4, 1), (4, 4), (12, 2), (24, 1)):  # the last makes five pictures at a time
         with producing(job(root, batch_size=batch_size, threads=threads)) as take_batches:
             found.append(np.concatenate([made.index for made, _ in take_batches(24 // batch_size)]).tolist())
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1] == found[2] == found[3]
 
 
 class Lying:
@@ -274,5 +298,5 @@ def test_closing_ends_all_threads() -> None:
     before = threading.active_count()
     with producing(job(data(64), threads=4)) as take_batches:
         take_batches(1)
-        assert threading.active_count() == before + 5
+        assert threading.active_count() == before + 6
     assert threading.active_count() == before

@@ -177,7 +177,7 @@ def test_available_memory_is_the_smaller_of_machine_and_container(tmp_path: obje
     (group / "memory.max").write_text("5000\n")
     (group / "memory.current").write_text("4000\n")
     (group / "memory.stat").write_text("anon 3000\ninactive_file 700\n")
-    monkeypatch.setattr(memory, "_cgroups", lambda: [group])
+    monkeypatch.setattr(memory, "groups", lambda controller: [group])
     assert memory.available_bytes() == 5000 - 4000 + 700
     (group / "memory.max").write_text("max\n")
     assert 2**20 < memory.available_bytes() < 2**63

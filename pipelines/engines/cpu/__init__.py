@@ -5,21 +5,29 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 
 from ....augment.draw import Params
 from ....augment.recipe import Recipe
 from .cache import is_compiled, one_process_at_a_time
-from .kernel import render_image
 from .program import compile_recipe
 from .scratch import Scratch
+from .several import render_images
 from .store import DTYPES
 
 _READY = threading.Event()
 _COMPILING = threading.Lock()
 
 __all__ = ["CpuEngine", "is_compiled", "render"]
+
+
+class Target(NamedTuple):
+    """Where a batch is written: bases (groups,) int64, the address of each group's array; batch: its rows."""
+
+    bases: np.ndarray
+    batch: int
 
 
 class CpuEngine:
@@ -40,36 +48,47 @@ class CpuEngine:
         """(N, P) float64: what `render_into` reads for each sample. Once a batch."""
         return self.program.pack(params)
 
-    def render_into(self, image: np.ndarray, packed_row: np.ndarray, out: dict[str, np.ndarray], row: int,
+    def target(self, out: dict[str, np.ndarray]) -> Target:
+        """A batch's arrays, out[group] (V, B, C, H, W), or (V, B, H, W, C) where channels_last, contiguous, in the form that
+        rendering writes to fastest: made once a batch. It holds no memory: keep the arrays."""
+        arrays = [out[group] for group in self.program.groups]
+        return Target(np.array([array.ctypes.data for array in arrays], np.int64), arrays[0].shape[1])
+
+    def render_into(self, image: np.ndarray, packed_row: np.ndarray, out: dict[str, np.ndarray] | Target, row: int,
                     partner: np.ndarray | None = None) -> None:
-        """All views of image (H, W, 3) uint8, C-contiguous, into out[group][:, row]; out[group] (V, B, C, H, W),
-        or (V, B, H, W, C) where channels_last; contiguous."""
+        """All views of image (H, W, 3) uint8, C-contiguous, into out[group][:, row]; out: a batch's arrays, or their
+        target."""
+        self.render_several([image], packed_row[None], out, row, None if partner is None else [partner])
+
+    def render_several(self, images: Sequence[np.ndarray], packed: np.ndarray, out: dict[str, np.ndarray] | Target, row: int,
+                       partners: Sequence[np.ndarray] | None = None) -> None:
+        """As `render_into` for images and packed (n, P), into rows row..row + n of the batch, in one compiled call."""
         program = self.program
-        if partner is None:
-            if program.takes_partner:
-                raise ValueError(f"recipe {self.recipe} takes a second image for each: give render partners")
-            partner = image
-        height, width = max(image.shape[0], partner.shape[0]), max(image.shape[1], partner.shape[1])
+        if partners is None and program.takes_partner:
+            raise ValueError(f"recipe {self.recipe} takes a second image for each: give render partners")
+        target = out if isinstance(out, Target) else self.target(out)
+        places = _places(images)
+        others = places if partners is None else _places(partners)
+        shapes = [image.shape for image in images] + [image.shape for image in partners or ()]
+        height, width = max([shape[0] for shape in shapes]), max([shape[1] for shape in shapes])
         tall, wide = program.largest_hw
         if program.whole:
             tall, wide = max(tall, height), max(wide, width)
         for column in program.size_columns:
-            tall, wide = max(tall, int(packed_row[column])), max(wide, int(packed_row[column + 1]))
+            tall, wide = max(tall, int(packed[:, column].max())), max(wide, int(packed[:, column + 1].max()))
         if program.turns:
             tall = wide = max(tall, wide)
         try:
             scratch = self._of_thread.scratch
         except AttributeError:
             scratch = self._of_thread.scratch = Scratch(program)
-        arrays = [out[group] for group in program.groups]
-        bases = np.array([array.__array_interface__["data"][0] for array in arrays], np.int64)
-        call = (image, partner, program.steps, program.constants, program.instances, packed_row, bases, arrays[0].shape[1], row,
+        call = (places, others, program.steps, program.constants, program.instances, packed, target.bases, target.batch, row,
                 self._code, self.channels_last, *scratch.of((height, width), (tall, wide)))
         if _READY.is_set():
-            render_image(*call)
+            render_images(*call)
             return
         with _COMPILING, one_process_at_a_time():
-            render_image(*call)
+            render_images(*call)
             _READY.set()
 
     def __getstate__(self) -> dict[str, object]:
@@ -77,6 +96,14 @@ class CpuEngine:
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__init__(**state)  # type: ignore[misc]
+
+
+def _places(images: Sequence[np.ndarray]) -> np.ndarray:
+    """(n, 3) int64: address, height and width, as the kernel takes images. Raises ValueError for what it would misread."""
+    for image in images:
+        if not image.flags.c_contiguous or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(f"an image is uint8 (H, W, 3), C-contiguous, got {image.dtype} {image.shape}")
+    return np.array([(image.__array_interface__["data"][0], *image.shape[:2]) for image in images], np.int64)
 
 
 def render(images: Sequence[np.ndarray], recipe: Recipe, params: Params, dtype: str = "float32", threads: int = 1,

@@ -55,7 +55,7 @@ def kernels_folder() -> str:
 
 def is_compiled() -> bool:
     """Whether an earlier process left the kernels for this processor here; else the first image waits for them."""
-    return any(Path(kernels_folder()).glob("kernel.render_image*.nbc"))
+    return any(Path(kernels_folder()).glob("several.render_images*.nbc"))
 
 
 @contextmanager

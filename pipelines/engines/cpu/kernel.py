@@ -8,7 +8,7 @@ from typing import Any
 from numba import float32
 
 from . import geometry, resample
-from .cache import entry, kernel
+from .cache import kernel
 from .codes import (
     ALWAYS,
     BASE,
@@ -90,7 +90,7 @@ def columns_of(source: Any, top: int, left: int, height: int, width: int, room: 
     return own
 
 
-@entry
+@kernel
 def render_image(image: Any, partner: Any, steps: Any, constants: Any, instances: Any, params: Any, bases: Any, batch: int,
                  row: int, dtype: int, channels_last: bool, tables: Any, columns: Any, columns_b: Any, bytes_a: Any,
                  bytes_b: Any, stage: Any, base: Any, first: Any, count: Any, weights: Any, floats: Any, line: Any,

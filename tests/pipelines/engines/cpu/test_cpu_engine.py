@@ -154,6 +154,26 @@ def test_bytes_are_the_levels_before_the_normalization_rounded_half_up(pictures:
         assert np.array_equal(views[apart], np.floor(levels + 0.5)[apart].astype(np.uint8)) and apart.mean() > 0.9
 
 
+def test_several_images_in_one_call_are_each_as_alone(pictures: list[np.ndarray]) -> None:
+    recipe = vm.recipe("simclr_cifar")
+    engine = CpuEngine(recipe)
+    packed = engine.pack(drawn(recipe, pictures))
+    together, alone = ({"global": np.full((2, 9, 3, 32, 32), 7.0, np.float32)} for _ in range(2))
+    engine.render_several(pictures[2:7], packed[2:7], engine.target(together), 2)
+    for row in range(2, 7):
+        engine.render_into(pictures[row], packed[row], alone, row)
+    assert np.array_equal(together["global"], alone["global"])
+    assert (together["global"][:, [0, 1, 7, 8]] == 7).all() and not (together["global"][:, 2:7] == 7).any()
+
+
+@pytest.mark.parametrize("image", [np.zeros((9, 9, 3)), np.zeros((9, 9), np.uint8), np.zeros((9, 9, 4), np.uint8),
+                                   np.zeros((3, 9, 9), np.uint8).transpose(1, 2, 0)])
+def test_an_image_that_would_be_misread_is_refused(image: np.ndarray) -> None:
+    engine = CpuEngine(vm.recipe("simclr_cifar"))
+    with pytest.raises(ValueError, match="an image is uint8"):
+        engine.render_into(image, np.zeros(1), {"global": np.zeros((2, 1, 3, 32, 32), np.float32)}, 0)
+
+
 def test_a_pickled_engine_renders_the_same(pictures: list[np.ndarray]) -> None:
     recipe = vm.recipe("simclr_cifar")
     engine = CpuEngine(recipe)
