@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .augment.draw import draw
+    from .augment.levels import normalize
     from .augment.presets import recipe
     from .augment.recipe import Recipe, View
     from .augment.together import together
@@ -25,12 +26,13 @@ _HOME = {
     "recipe": ".augment.presets",
     "together": ".augment.together",
     "draw": ".augment.draw",
+    "normalize": ".augment.levels",
     "render": ".pipelines.engines",
     "Loader": ".pipelines.loader",
     "Batch": ".pipelines.batch",
 }
 
-__all__ = ["Batch", "Loader", "Recipe", "View", "__version__", "draw", "recipe", "render", "together"]
+__all__ = ["Batch", "Loader", "Recipe", "View", "__version__", "draw", "normalize", "recipe", "render", "together"]
 
 
 def __getattr__(name: str) -> Any:

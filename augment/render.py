@@ -66,7 +66,7 @@ def _applied(images: Any, ops: Sequence[Op], params: Mapping[str, Any], models: 
     """Images through the ops, what comes in left as it is."""
     ours = False  # whether images is a buffer that nobody else holds, which may be overwritten
     for op in ops:
-        before, given = images, params[op.name]
+        before, given = images, {} if isinstance(op, Normalize) else params[op.name]
         if op.needs:
             stand_in = (models or {}).get(op.type)
             if stand_in is None:

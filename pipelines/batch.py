@@ -14,7 +14,8 @@ from ..augment.draw import Params
 class Batch:
     """B samples of one epoch, in the order of their positions.
 
-    views: by group, (V, B, C, H, W). params: what was drawn, by view and op, NumPy arrays with leading dimension B.
+    views: by group, (V, B, C, H, W), of the loader's dtype and memory format. params: what was drawn, by view and op, NumPy
+    arrays with leading dimension B.
     label (B,) int64, -1 where there is none; key: B names. index (B,) int64: the number in the data set of the picture
     that is really shown; position (B,) int64: its place in the epoch. substitute (B,) bool: a stand-in for a picture that
     could not be used. padding (B,) bool: an earlier sample of the epoch again, where the last batch is filled up.

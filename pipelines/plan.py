@@ -50,6 +50,7 @@ class Job:
     threads: int
     max_bad: float
     read_ahead_bytes: int = 0
+    channels_last: bool = False
 
     @property
     def global_batch(self) -> int:

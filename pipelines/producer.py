@@ -80,7 +80,7 @@ class Producer:
         """planner: of an engine that makes whole batches, by a producer that overrides how they are made."""
         self.job, self.free_slot = job, free_slot
         if planner is None:
-            self.engine = sample_engine(job.engine, job.recipe, job.dtype)
+            self.engine = sample_engine(job.engine, job.recipe, job.dtype, job.channels_last)
             planner = Planner(job, self.engine)
         self.planner = planner
         self._planned: SimpleQueue[Plan | BaseException | None] = SimpleQueue()

@@ -28,11 +28,13 @@ ALIGNMENT = 64
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each group of a batch of `rows` samples lies in a slot. dtype: as the engines name them."""
+    """Where each group of a batch of `rows` samples lies in a slot. dtype: as the engines name them; channels_last: each pixel's
+    channels lie side by side."""
 
     groups: tuple[tuple[str, GroupShape], ...]
     rows: int
     dtype: str = "float32"
+    channels_last: bool = False
 
     @cached_property
     def offsets(self) -> tuple[int, ...]:
@@ -50,14 +52,16 @@ class Layout:
     @property
     def numpy_dtype(self) -> np.dtype:
         """Half types are uint16 bits here: NumPy has no bfloat16."""
-        return np.dtype(np.float32 if self.dtype == "float32" else np.uint16)
+        return np.dtype({"float32": np.float32, "uint8": np.uint8}.get(self.dtype, np.uint16))
 
     def arrays(self, memory: mmap.mmap, rows: int | None = None) -> dict[str, np.ndarray]:
-        """{group: (V, rows, C, H, W)} over a slot's memory; fewer rows than the slot has for a short batch."""
+        """{group: (V, rows, C, H, W)}, or (V, rows, H, W, C), over a slot's memory; fewer rows than the slot has for a short
+        batch."""
         rows = self.rows if rows is None else rows
         found = {}
         for (name, shape), offset in zip(self.groups, self.offsets, strict=False):
-            full = (shape.count, rows, shape.channels, shape.height, shape.width)
+            one = (shape.height, shape.width)
+            full = (shape.count, rows, *((*one, shape.channels) if self.channels_last else (shape.channels, *one)))
             found[name] = np.frombuffer(memory, self.numpy_dtype, int(np.prod(full)), offset).reshape(full)
         return found
 
@@ -105,13 +109,15 @@ class Ring:
         return len(self._held)
 
     def lend(self, number: int, rows: int) -> dict[str, Tensor]:
-        """The first rows samples of a filled slot as tensors (V, rows, C, H, W), which own it from now on."""
+        """The first rows samples of a filled slot as tensors (V, rows, C, H, W), whatever lies side by side in it, which own it
+        from now on."""
         from .engines import as_tensor
 
         self._held.add(number)
         # Torch has no uint16 of NumPy's. The view must be made here: a tensor holds the very array that it is made of, and a
         # view made later would hold the memory but not this array, whose death is the sign that the slot is free.
-        kind = np.dtype(np.float32 if self.layout.dtype == "float32" else np.int16)
+        kind = self.layout.numpy_dtype
+        kind = np.dtype(np.int16) if kind == np.uint16 else kind
         arrays = {name: array.view(kind) for name, array in self.layout.arrays(self._memory[number], rows).items()}
         died, count = itertools.count(1), len(arrays)
         for array in arrays.values():
@@ -125,7 +131,7 @@ class Ring:
                 raise RuntimeError(
                     f"the trainer holds {len(self._held)} batches of {_size(self.layout.slot_bytes)} and there is no room for "
                     f"another ({error}): let go of tensors of earlier batches, or clone the part you keep") from None
-        return {group: as_tensor(array, self.layout.dtype) for group, array in arrays.items()}
+        return {group: as_tensor(array, self.layout.dtype, self.layout.channels_last) for group, array in arrays.items()}
 
     def memory(self, number: int) -> mmap.mmap:
         """Of a slot that is lent."""

@@ -8,20 +8,23 @@ import numpy as np
 import torch
 
 from ...augment.draw import Params, draw, take
+from ...augment.levels import as_levels, to_bytes
 from ...augment.recipe import Recipe, UnsupportedRecipe
 from ...augment.render import render
 
 
 class TorchEngine:
-    """Same methods as every engine. dtype: "float32" | "float16" | "bfloat16", half types as uint16 bits.
+    """Same methods as every engine. dtype: "float32", "float16" or "bfloat16", half types as uint16 bits, or "uint8", levels.
+    channels_last: batches are (V, B, H, W, C).
 
     Raises UnsupportedRecipe at construction for what it cannot render.
     """
 
     name = "torch"
 
-    def __init__(self, recipe: Recipe, dtype: str = "float32") -> None:
-        self.recipe, self.dtype = recipe, getattr(torch, dtype)
+    def __init__(self, recipe: Recipe, dtype: str = "float32", channels_last: bool = False) -> None:
+        self.recipe, self.dtype, self.channels_last = recipe, getattr(torch, dtype), channels_last
+        self._rendered = as_levels(recipe) if dtype == "uint8" else recipe
         # An op that has no torch form says so when it is used: better now than in the middle of an epoch.
         first, size, black = np.zeros(1, np.int64), np.full((1, 2), 512), [np.zeros((512, 512, 3), np.uint8)]
         try:
@@ -49,8 +52,10 @@ class TorchEngine:
                     partner: np.ndarray | None = None) -> None:
         partners = None if partner is None else [partner]
         with torch.inference_mode():
-            for group, views in render([image], self.recipe, packed_row, partners=partners).items():
-                pixels = views[:, 0].to(self.dtype)
-                if self.dtype != torch.float32:
+            for group, views in render([image], self._rendered, packed_row, partners=partners).items():
+                pixels = to_bytes(views[:, 0]) if self.dtype == torch.uint8 else views[:, 0].to(self.dtype)
+                if self.dtype.itemsize == 2:
                     pixels = pixels.view(torch.int16)
+                if self.channels_last:
+                    pixels = pixels.movedim(1, -1)
                 out[group][:, row] = pixels.numpy().view(out[group].dtype)

@@ -141,10 +141,11 @@ def test_half_types_are_the_views_rounded(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("sidecar", [True, False])
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-def test_views_that_are_kept_are_never_written_again(dtype: str, sidecar: bool) -> None:
+@pytest.mark.parametrize(("dtype", "channels_last"), [
+    ("float32", False), ("float16", False), ("bfloat16", True), ("uint8", False), ("uint8", True)])
+def test_views_that_are_kept_are_never_written_again(dtype: str, channels_last: bool, sidecar: bool) -> None:
     """Only a tensor of the first batch is kept, not the batch; many later ones then pass through the ring."""
-    with local(64, 4, dtype=dtype, sidecar=sidecar) as loader:
+    with local(64, 4, dtype=dtype, channels_last=channels_last, sidecar=sidecar) as loader:
         stream = iter(loader)
         kept = next(stream).views["global"]
         then = kept.clone()

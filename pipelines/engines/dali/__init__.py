@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from ....augment.draw import Params, draw
+from ....augment.levels import as_levels, to_bytes
 from ....augment.masks import Mask
 from ....augment.op import Op
-from ....augment.ops import CenterCrop, Crop, Flip, RandomCrop, Resize, Tiles
+from ....augment.ops import CenterCrop, Crop, Flip, Normalize, RandomCrop, Resize, Tiles
 from ....augment.recipe import Instance, Recipe, UnsupportedRecipe
 from ....augment.render import apply_ops, compiled_ops
 from ....augment.sharing import key
@@ -80,12 +81,15 @@ class Work:
 
 class DaliEngine:
     """A recipe as a tree of DALI's ops and what torch does afterwards. Raises UnsupportedRecipe, naming the op, for a recipe
-    that does not begin with crops, takes a second image, or needs a method's model."""
+    that does not begin with crops, takes a second image, or needs a method's model. channels_last: of each view's memory."""
 
     name = "dali"
 
-    def __init__(self, recipe: Recipe, dtype: str = "float32", options: DaliOptions | None = None) -> None:
+    def __init__(self, recipe: Recipe, dtype: str = "float32", options: DaliOptions | None = None,
+                 channels_last: bool = False) -> None:
+        recipe = as_levels(recipe) if dtype == "uint8" else recipe
         self.recipe, self.dtype, self.options = recipe, getattr(torch, dtype), options or DaliOptions()
+        self.channels_last = channels_last
         self.nodes: list[tuple[int, Step]] = []  # of which node's output, or -1 for the decoded image
         self.outputs: list[int] = []  # numbers of nodes
         self.works: list[Work] = []
@@ -133,8 +137,11 @@ class DaliEngine:
     def finish(self, crops: Sequence[Tensor], params: Params) -> dict[str, Tensor]:
         """{group: (V, N, C, H, W)} from the graph's outputs, on their device and the current stream."""
         count, device = len(crops[0]), crops[0].device
-        out = {name: torch.empty((g.count, count, g.channels, g.height, g.width), dtype=self.dtype, device=device)
-               for name, g in self.recipe.groups.items()}
+        out = {}
+        for name, g in self.recipe.groups.items():
+            one = (g.height, g.width, g.channels) if self.channels_last else (g.channels, g.height, g.width)
+            made = torch.empty((g.count, count, *one), dtype=self.dtype, device=device)
+            out[name] = made.movedim(-1, 2) if self.channels_last else made
         with torch.no_grad():
             for work in self.works:
                 taken = [crops[i].movedim(-1, 1) for i in work.crops]
@@ -143,11 +150,11 @@ class DaliEngine:
                 if work.absent is not None:
                     present = _together(params, work.views, work.absent, device)["present"]
                     levels = levels * present.reshape(-1, 1, 1, 1)
-                drawn = {op.name: {} if type(op).apply is Mask.apply else _together(params, work.views, op, device)
-                         for op in work.ops}
+                drawn = {op.name: {} if isinstance(op, Normalize) or type(op).apply is Mask.apply
+                         else _together(params, work.views, op, device) for op in work.ops}
                 views = self._apply(levels, work.ops, drawn)
                 target = out[work.group][work.first:work.first + len(work.views)]
-                target.copy_(views.reshape(target.shape))
+                target.copy_((to_bytes(views) if self.dtype == torch.uint8 else views).reshape(target.shape))
         return out
 
     def _apply(self, levels: Tensor, ops: tuple[Op, ...], drawn: dict[str, dict[str, Tensor]]) -> Tensor:
@@ -264,9 +271,10 @@ def as_ppm(image: np.ndarray) -> np.ndarray:
 
 
 def render(images: Sequence[np.ndarray], recipe: Recipe, params: Any, dtype: str = "float32",
-           device: torch.device | str | None = None, options: DaliOptions | None = None) -> dict[str, Tensor]:
+           device: torch.device | str | None = None, options: DaliOptions | None = None,
+           channels_last: bool = False) -> dict[str, Tensor]:
     """{group: (V, N, C, H, W)} of N images (H, W, 3) uint8, made on the device, see `place`."""
-    engine = DaliEngine(recipe, dtype, options)
+    engine = DaliEngine(recipe, dtype, options, channels_last)
     batch = ([as_ppm(image) for image in images], *engine.arrays(params))
     graph = Graph(engine, iter([batch]).__next__, len(images), 1, place(device))
     return engine.finish(graph.run(), params)
