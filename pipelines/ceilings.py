@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
 
@@ -108,7 +109,20 @@ class Part:
 
     def filling(self, batch_size: int) -> Part:
         """The same samples again and again, so that they make up several batches."""
-        return Part(self.source, np.resize(self.index, max(len(self.index), 4 * batch_size)), self.data)
+        return type(self)(self.source, np.resize(self.index, max(len(self.index), 4 * batch_size)), self.data)
+
+
+class FilePart(Part):
+    """Of a source in local files, which a loader is told to read ahead by their places."""
+
+    def extent(self, index: int) -> tuple[Path, int, int]:
+        found: tuple[Path, int, int] = self.source.extent(int(self.index[index]))  # type: ignore[attr-defined]
+        return found
+
+
+def part_of(source: Source, picked: Picked) -> Part:
+    """The picked samples, as the source reads them."""
+    return (FilePart if hasattr(source, "extent") else Part)(source, picked.index)
 
 
 def pick(source: Source, seconds: float) -> Picked:

@@ -13,10 +13,13 @@ from ..augment.recipe import Recipe, UnsupportedRecipe
 from . import ceilings as measured
 from .batch import Batch
 from .ceilings import Open, Part, Picked, Read
-from .diagnosis import MANY, Ceilings, Diagnosis, Setup, Trial, bound, diagnose, number, slowest_part, supply
+from .diagnosis import Ceilings, Diagnosis, Setup, Trial, bound, diagnose, number, slowest_part, supply
 from .memory import available_bytes
-from .rates import each_second
+from .read_ahead import READERS
 from .source import Source
+
+READ_AHEAD = 1 << 26
+"""Bytes that are read ahead, for trial."""
 
 PACKED_PX = 512
 """The shorter side that images are packed with, for trial."""
@@ -40,7 +43,7 @@ class Run:
 
 @dataclass
 class Report:
-    """All that was measured, and the verdict. confirmed: real steps with the best recommended setting of the loader."""
+    """All that was measured, and the verdict."""
 
     title: str
     setup: Setup
@@ -51,7 +54,6 @@ class Report:
     ceilings: Ceilings | None = None
     trials: list[Trial] = field(default_factory=list)
     diagnosis: Diagnosis | None = None
-    confirmed: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -59,14 +61,17 @@ class Report:
 
 
 def examine(run: Run, seconds: float = 2.0, say: Callable[[str], None] = print) -> Report:
-    """Measure, each ceiling for so many seconds; say each line as soon as it is known."""
+    """Measure, each ceiling for so many seconds; say each line as soon as it is known. Where data limit the run, what may help
+    is tried, the best setting of the loader in real steps too."""
     picked = measured.pick(run.source, 2 * seconds)
-    part = Part(run.source, picked.index)
+    part = measured.part_of(run.source, picked)
     with run.open_loader(part.filling(run.batch_size), run.recipe) as loader:
-        engine, prefetch = loader.engine, loader.prefetch
+        engine, prefetch, ahead = loader.engine, loader.prefetch, loader.read_ahead_bytes
+    reads_ahead = ahead > 0 and engine != "dali"
+    reads = max(READERS, run.render_threads) if reads_ahead else run.render_threads
     data_bytes = picked.bytes_each * len(run.source) if hasattr(run.source, "extent") else 0.0
-    setup = Setup(run.cores, run.render_threads, run.torch_threads, run.device.type == "cpu", engine, prefetch, data_bytes,
-                  available_bytes())
+    setup = Setup(run.cores, run.render_threads, run.torch_threads, run.device.type == "cpu", engine, prefetch, reads,
+                  reads_ahead, data_bytes, available_bytes())
     report = Report(run.title, setup, len(run.source), picked.bytes_each, picked.pixels_each)
     say(run.title)
     say(f"{engine} engine, threads: {run.render_threads} rendering, {run.torch_threads} torch, on {run.cores} cores; "
@@ -84,20 +89,18 @@ def examine(run: Run, seconds: float = 2.0, say: Callable[[str], None] = print) 
         for trial, changes in _tried(run, report, picked, part, seconds):
             report.trials.append(trial)
             settings[trial.change] = changes
-            say(_row(trial.change, trial.views or trial.together, "real steps" if trial.views is None else "views, end to end"))
+            what = "real steps" if trial.views is None else "views, end to end"
+            say(_row(trial.change.split(" torch_threads")[0], trial.views or trial.together, what))
         report.diagnosis = diagnose(report.ceilings, setup, report.trials)
         best = next((each.change for each in report.diagnosis.recommendations if settings.get(each.change)), None)
         if best is not None:
-            report.confirmed = _confirmed(run, report.ceilings, part, best, settings[best], seconds, say)
+            rate, wait = measured.together(part, run.recipe, run.open_loader, run.batch_size, run.step, run.device, seconds,
+                                           **settings[best])
+            say(_row(f"{best.split()[0]}, steps", rate, f"real steps, warm cache; {wait:.0%} of the time waiting for a batch"))
+            report.trials = [replace(trial, together=rate) if trial.change == best else trial for trial in report.trials]
+            report.diagnosis = diagnose(report.ceilings, setup, report.trials)
     _say_verdict(report.diagnosis, say)
     return report
-
-
-def _confirmed(run: Run, now: Ceilings, part: Part, change: str, changes: dict[str, Any], seconds: float,
-               say: Callable[[str], None]) -> dict[str, Any]:
-    rate, wait = measured.together(part, run.recipe, run.open_loader, run.batch_size, run.step, run.device, seconds, **changes)
-    say(_row(f"with {change}", rate, f"real steps, warm cache; {wait:.0%} of the time waiting for a batch"))
-    return {"change": change, "images_per_second": rate, "data_wait": wait, "gain": rate / (now.together or rate)}
 
 
 def _ceilings(run: Run, report: Report, picked: Picked, part: Part, seconds: float, say: Callable[[str], None]) -> Ceilings:
@@ -107,13 +110,14 @@ def _ceilings(run: Run, report: Report, picked: Picked, part: Part, seconds: flo
         say(_row(name, rate, note))
         return rate
 
-    cold = report.reads["cold"] = measured.read_cold(run.source, picked, threads, seconds)
+    at_once = f"{setup.reads} at once" if setup.reads > 1 else "one by one"
+    cold = report.reads["cold"] = measured.read_cold(run.source, picked, setup.reads, seconds)
     is_cold = cold.state == "cold"
     shown("read, cold cache", cold.images_per_second if is_cold else None,
-          f"{'' if is_cold else 'could not be shown to be cold: '}{cold.evidence}")
-    warm = report.reads["warm"] = measured.read_warm(run.source, picked, threads, seconds)
+          f"{at_once}; {'' if is_cold else 'could not be shown to be cold: '}{cold.evidence}")
+    warm = report.reads["warm"] = measured.read_warm(run.source, picked, setup.reads, seconds)
     shown(f"read, {'warm cache' if warm.state == 'warm' else 'read before'}", warm.images_per_second,
-          f"{'' if warm.state == 'warm' else 'could not be shown to be warm: '}{warm.evidence}")
+          f"{at_once}; {'' if warm.state == 'warm' else 'could not be shown to be warm: '}{warm.evidence}")
     decode = render = None
     if setup.engine == "dali":
         shown("decode, render", None, "the dali engine does both at once")
@@ -129,22 +133,12 @@ def _ceilings(run: Run, report: Report, picked: Picked, part: Part, seconds: flo
     step = measured.stepping(run.step, ready, run.device, seconds)
     shown("model step", step, "forward, backward, optimizer, on ready batches")
     ready.clear()
-    many = None
-    first = Ceilings(warm.images_per_second, cold.images_per_second if is_cold else None, None, decode, render, views, copy, step)
-    if setup.engine != "dali" and slowest_part(first, setup) == "read":
-        many = _read_at_once(run.source, picked, threads * MANY, seconds, cold=is_cold and not setup.fits)
-        shown(f"read, {threads * MANY} at once", many, "in the cache state that counts here")
+    first = Ceilings(warm.images_per_second, cold.images_per_second if is_cold else None, decode, render, views, copy, step)
     limit = bound(supply(first, setup), step, setup, copy=copy)
     shown("views and step, computed", limit, _formula(setup))
     both, wait = measured.together(part, run.recipe, run.open_loader, run.batch_size, run.step, run.device, seconds)
     shown("views and step, measured", both, f"real steps, warm cache; {wait:.0%} of the time waiting for a batch")
-    return replace(first, read_many=many, together=both, data_wait=wait)
-
-
-def _read_at_once(source: Source, picked: Picked, threads: int, seconds: float, cold: bool) -> float:
-    if cold:
-        return measured.read_cold(source, picked, threads, seconds).images_per_second
-    return each_second(source.read, picked.index.tolist(), threads, seconds)
+    return replace(first, together=both, data_wait=wait)
 
 
 def _tried(run: Run, report: Report, picked: Picked, part: Part, seconds: float) -> Iterator[tuple[Trial, dict[str, Any]]]:
@@ -152,8 +146,10 @@ def _tried(run: Run, report: Report, picked: Picked, part: Part, seconds: float)
     setup, now = report.setup, report.ceilings
     assert now is not None
     recipe, size = run.recipe, run.batch_size
-    slowest = slowest_part(now, setup)
-    threads = 4 * run.render_threads if slowest == "read" and setup.fits else run.cores
+    if slowest_part(now, setup) == "read" and setup.fits and not setup.reads_ahead and setup.engine != "dali":
+        rate = measured.views(part, recipe, run.open_loader, size, seconds, read_ahead_bytes=READ_AHEAD)
+        yield Trial(f"loader.read_ahead_bytes={READ_AHEAD}", rate), {"read_ahead_bytes": READ_AHEAD}
+    threads = run.cores
     if threads > run.render_threads:
         rate = measured.views(part, recipe, run.open_loader, size, seconds, threads=threads)
         # Threads that wait for storage need no cores of their own.

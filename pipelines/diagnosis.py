@@ -15,14 +15,12 @@ ENOUGH = 1.1
 WORTH = 1.05
 """The least gain that is recommended."""
 
-MANY = 8
-"""Times as many threads read at once where it is measured what reading ahead could bring."""
-
 
 @dataclass(frozen=True)
 class Setup:
-    """What was measured on. on_cpu: the model steps on the CPU; data_bytes: of all encoded images, about; memory_bytes: that
-    can hold file pages; data in memory have 0 bytes."""
+    """What was measured on. on_cpu: the model steps on the CPU; reads: how many are under way at once; reads_ahead: while other
+    images are decoded and rendered; data_bytes: of all encoded images, about, 0 of those that are no local files;
+    memory_bytes: that can hold file pages."""
 
     cores: int
     render_threads: int
@@ -30,6 +28,8 @@ class Setup:
     on_cpu: bool
     engine: str
     prefetch: int = 2
+    reads: int = 1
+    reads_ahead: bool = False
     data_bytes: float = 0.0
     memory_bytes: float = 2.0**63
 
@@ -46,13 +46,11 @@ class Setup:
 
 @dataclass(frozen=True)
 class Ceilings:
-    """read_cold: None where storage could not be shown to have been read; read_many: by MANY times as many threads, in the
-    cache state that applies; decode, render: None where an engine does both in one. together: real steps, data_wait the
-    share of them that went by waiting."""
+    """read_cold: None where storage could not be shown to have been read; decode, render: None where an engine does both in one.
+    together: real steps, data_wait the share of them that went by waiting."""
 
     read_warm: float
     read_cold: float | None
-    read_many: float | None
     decode: float | None
     render: float | None
     views: float
@@ -64,8 +62,8 @@ class Ceilings:
 
 @dataclass(frozen=True)
 class Trial:
-    """Something else that was tried. views: its rate, or None where only real steps were made: together; read_bytes: of what
-    is read without it; pixels: whether other pixels come out."""
+    """Something else that was tried. views: its rate, together: that of real steps, each None where it was not measured;
+    read_bytes: of what is read without it; pixels: whether other pixels come out."""
 
     change: str
     views: float | None = None
@@ -77,7 +75,8 @@ class Trial:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """gain: times as fast as training is limited to now; how: "measured" or "computed"; because: from which numbers."""
+    """gain: times as fast as training is now, by real steps where they were made, else by its bound; how: "measured" where it
+    was tried, or "computed"; because: from which numbers."""
 
     change: str
     gain: float
@@ -113,11 +112,14 @@ def bound(views: float, step: float, setup: Setup, render_threads: int | None = 
 
 
 def supply(ceilings: Ceilings, setup: Setup, views: float | None = None, read_bytes: float = 1.0) -> float:
-    """Views a loader brings, from the rate with files in the page cache. Where the data do not fit there, each image's
-    storage time comes on top, for a thread reads before it decodes: 1 / (1 / views + read_bytes / read_cold - 1 / read_warm)."""
+    """Views that a loader brings, from their rate with files in the page cache. Where the data do not fit there, storage limits
+    it too: min(views, read_cold / read_bytes) if it reads ahead; else a thread reads before it decodes, and each image's
+    storage time comes on top: 1 / (1 / views + read_bytes / read_cold - 1 / read_warm)."""
     warm = ceilings.views if views is None else views
     if setup.fits or ceilings.read_cold is None:
         return warm
+    if setup.reads_ahead:
+        return min(warm, ceilings.read_cold / read_bytes)
     return 1 / max(1 / warm + max(0.0, read_bytes / ceilings.read_cold - 1 / ceilings.read_warm), 1e-12)
 
 
@@ -159,21 +161,19 @@ def slowest_part(ceilings: Ceilings, setup: Setup) -> str:
 def _advice(ceilings: Ceilings, setup: Setup, trials: Sequence[Trial], now: float, binding: str) -> Iterator[Recommendation]:
     for trial in trials:
         note = "; other pixels than now" if trial.pixels else ""
-        if trial.views is None:
-            if trial.together is not None and ceilings.together:
-                yield Recommendation(trial.change, trial.together / ceilings.together, "measured",
-                                     f"real steps {number(trial.together)} images/s instead of {number(ceilings.together)}{note}")
-            continue
-        then = bound(supply(ceilings, setup, trial.views, trial.read_bytes), ceilings.step, setup, trial.render_threads,
-                     ceilings.copy)
-        yield Recommendation(trial.change, then / now, "measured",
-                             f"views {number(trial.views)} images/s instead of {number(ceilings.views)}{note}")
-    if binding == "read" and ceilings.read_many is not None and ceilings.decode and ceilings.render:
-        made = 1 / (1 / ceilings.decode + 1 / ceilings.render)
-        then = bound(min(ceilings.read_many, made), ceilings.step, setup, copy=ceilings.copy)
-        yield Recommendation(
-            f"read ahead of decoding, {MANY} times as many reads at once", then / now, "computed",
-            f"min(read at once, 1 / (1 / decode + 1 / render)) = min({number(ceilings.read_many)}, {number(made)}) images/s")
+        views = "" if trial.views is None else f"views {number(trial.views)} images/s instead of {number(ceilings.views)}"
+        if trial.together is not None and ceilings.together and (setup.fits or trial.views is None):
+            steps = f"real steps {number(trial.together)} images/s instead of {number(ceilings.together)}"
+            yield Recommendation(trial.change, trial.together / ceilings.together, "measured",
+                                 f"{steps}{', ' if views else ''}{views}{note}")
+        elif trial.views is not None:
+            then = bound(supply(ceilings, setup, trial.views, trial.read_bytes), ceilings.step, setup, trial.render_threads,
+                         ceilings.copy)
+            yield Recommendation(trial.change, then / now, "measured", f"{views}{note}")
+    if binding == "read" and not setup.fits:
+        then = bound(ceilings.views, ceilings.step, setup, copy=ceilings.copy)
+        yield Recommendation(f"memory for all data, {setup.data_bytes / 2**30:,.1f} GiB, or as much smaller files", then / now,
+                             "computed", f"views {number(ceilings.views)} images/s from memory, from the second epoch on")
 
 
 def _verdict(ceilings: Ceilings, setup: Setup, views: float, now: float, most: float, binding: str,

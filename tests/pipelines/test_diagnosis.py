@@ -10,7 +10,7 @@ from viewmill.pipelines.diagnosis import Ceilings, Setup, Trial, bound, diagnose
 
 ON_A_GPU = Setup(cores=8, render_threads=8, torch_threads=4, on_cpu=False, engine="cpu")
 SHARED = Setup(cores=2, render_threads=2, torch_threads=2, on_cpu=True, engine="cpu")
-FAST: dict[str, Any] = {"read_warm": 1e4, "read_cold": 5e3, "read_many": None, "decode": 1000.0, "render": 1000.0, "views": 500.0,
+FAST: dict[str, Any] = {"read_warm": 1e4, "read_cold": 5e3, "decode": 1000.0, "render": 1000.0, "views": 500.0,
                         "copy": 1e5, "step": 1000.0}
 
 
@@ -99,6 +99,14 @@ def test_what_was_tried_is_recommended_by_its_measured_gain_best_first_and_not_f
     assert found.recommendations[2].because == "real steps 88.0 images/s instead of 80.0"
 
 
+def test_real_steps_say_more_than_a_bound() -> None:
+    now = ceilings(decode=100.0, views=90.0, together=80.0)
+    found = diagnose(now, ON_A_GPU, [Trial("a", 900.0, together=88.0), Trial("b", 900.0, together=80.0)])
+    assert [(each.change, each.gain) for each in found.recommendations] == [("a", 1.1)]
+    assert found.recommendations[0].because == (
+        "real steps 88.0 images/s instead of 80.0, views 900 images/s instead of 90.0")
+
+
 def test_more_rendering_threads_are_worth_what_the_cores_still_have() -> None:
     setup = replace(SHARED, render_threads=1)
     found = diagnose(ceilings(views=100.0, step=1000.0), setup, [Trial("loader.threads=2", 200.0, render_threads=2)])
@@ -106,16 +114,19 @@ def test_more_rendering_threads_are_worth_what_the_cores_still_have() -> None:
     assert found.recommendations[0].gain == pytest.approx(1.6667, rel=1e-3)  # 2 / (2/200 + 2/1000) = 167
 
 
-def test_reading_ahead_is_computed_and_says_how() -> None:
-    found = diagnose(ceilings(read_warm=50.0, read_many=300.0, decode=200.0, render=200.0, views=40.0), ON_A_GPU)
-    (only,) = found.recommendations
-    assert only.how == "computed" and only.gain == pytest.approx(2.5)  # min(300, 1 / (1/200 + 1/200) = 100) of 40
-    assert only.because == "min(read at once, 1 / (1 / decode + 1 / render)) = min(300, 100) images/s"
-    assert diagnose(ceilings(decode=50.0, read_many=300.0, views=40.0), ON_A_GPU).recommendations == ()
+def test_a_loader_that_reads_ahead_is_limited_by_the_slower_of_reading_and_making() -> None:
+    large = replace(ON_A_GPU, reads_ahead=True, data_bytes=2.0**40, memory_bytes=2.0**30)
+    slow = ceilings(read_warm=1000.0, read_cold=50.0, views=100.0)
+    assert supply(slow, large) == 50.0 and supply(slow, large, read_bytes=0.25) == 100.0
+    assert supply(replace(slow, read_cold=400.0), large) == 100.0
+    (only,) = diagnose(slow, large).recommendations
+    assert only.change.startswith("memory for all data, 1,024.0 GiB") and (only.gain, only.how) == (2.0, "computed")
+    assert only.because == "views 100 images/s from memory, from the second epoch on"
+    assert diagnose(slow, replace(large, data_bytes=0.0)).recommendations == ()  # they fit
 
 
 def test_smaller_files_are_also_read_faster() -> None:
     large = replace(ON_A_GPU, data_bytes=2.0**40, memory_bytes=2.0**30)
     found = diagnose(ceilings(read_warm=1e6, read_cold=50.0, views=100.0), large, [Trial("packed", 100.0, read_bytes=0.1)])
-    # 1 / (0.01 + 0.02) = 33.3 before, 1 / (0.01 + 0.002) = 83.3 after.
-    assert found.recommendations[0].gain == pytest.approx(2.5, rel=1e-3)
+    # 1 / (0.01 + 0.02) = 33.3 before, 1 / (0.01 + 0.002) = 83.3 after; with all in memory 100.
+    assert [each.gain for each in found.recommendations] == pytest.approx([3.0, 2.5], rel=1e-3)
