@@ -39,6 +39,12 @@ def test_where_the_step_binds_nothing_is_recommended_and_the_headroom_is_said() 
                              "times that; if views cost nothing, training would be 1.00 times as fast.",)
 
 
+def test_less_than_a_tenth_to_gain_is_nothing_to_recommend() -> None:
+    # 1 / (1/1250 + 1/100) = 92.6: free views would bring 8 %, and what was tried nearly that.
+    found = diagnose(ceilings(views=1250.0, step=100.0), SHARED, [Trial("x", 1e6)])
+    assert found.most == pytest.approx(1.08) and found.recommendations == () and "data is not what limits" in found.verdict[0]
+
+
 def test_a_slow_part_is_named_with_its_rate_and_what_free_views_would_bring() -> None:
     found = diagnose(ceilings(render=50.0, views=40.0), ON_A_GPU)
     assert (found.bound, found.most) == (40.0, 25.0)
