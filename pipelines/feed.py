@@ -58,6 +58,7 @@ class ThreadFeed:
         del self._slots[number]
 
     def next(self) -> tuple[Made, dict[str, Tensor]]:
+        self.ring.make_room()
         made = next(self._producer, None)
         if made is None:
             raise RuntimeError("the loader was closed by another thread while it waited for a batch")
@@ -112,6 +113,7 @@ class SidecarFeed:
         self._send(GONE, number)
 
     def next(self) -> tuple[Made, dict[str, Tensor]]:
+        self.ring.make_room()
         try:
             message = self._channel.receive()
         except EOFError:

@@ -108,6 +108,20 @@ class Ring:
         """Slots that tensors of the trainer still look into."""
         return len(self._held)
 
+    def make_room(self) -> None:
+        """Before waiting for a batch: a slot more where the trainer keeps them all. Not when the last one is lent: a loop lets go
+        of a batch only once it has the next, which must not cost a slot. Raises RuntimeError where memory is full."""
+        if len(self._held) < len(self._memory):
+            return
+        try:
+            if self.layout.slot_bytes > available_bytes():
+                raise OSError("memory is full")
+            self._grow()
+        except OSError as error:  # or there are too many open files: each slot is one
+            raise RuntimeError(
+                f"the trainer holds {len(self._held)} batches of {_size(self.layout.slot_bytes)} and there is no room for "
+                f"another ({error}): let go of tensors of earlier batches, or clone the part you keep") from None
+
     def lend(self, number: int, rows: int) -> dict[str, Tensor]:
         """The first rows samples of a filled slot as tensors (V, rows, C, H, W), whatever lies side by side in it, which own it
         from now on."""
@@ -122,15 +136,6 @@ class Ring:
         died, count = itertools.count(1), len(arrays)
         for array in arrays.values():
             weakref.finalize(array, self._array_died, number, died, count).atexit = False
-        if len(self._held) == len(self._memory):  # the trainer keeps them all: nothing could ever come next
-            try:
-                if self.layout.slot_bytes > available_bytes():
-                    raise OSError("memory is full")
-                self._grow()
-            except OSError as error:  # or there are too many open files: each slot is one
-                raise RuntimeError(
-                    f"the trainer holds {len(self._held)} batches of {_size(self.layout.slot_bytes)} and there is no room for "
-                    f"another ({error}): let go of tensors of earlier batches, or clone the part you keep") from None
         return {group: as_tensor(array, self.layout.dtype, self.layout.channels_last) for group, array in arrays.items()}
 
     def memory(self, number: int) -> mmap.mmap:

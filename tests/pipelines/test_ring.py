@@ -100,11 +100,22 @@ def test_a_slot_returns_when_the_last_tensor_dies_and_not_before(borrower: Borro
 
 def test_the_ring_grows_while_batches_are_kept_and_shrinks_after(borrower: Borrower) -> None:
     r = Ring(LAYOUT, 1, borrower, shared=False)
-    kept = [r.lend(borrower.fill(value), 4) for value in range(10)]
-    assert len(r) == 11 and r.held == 10
+    kept = []
+    for value in range(10):
+        r.make_room()
+        kept.append(r.lend(borrower.fill(value), 4))
+    assert len(r) == 10 and r.held == 10
     assert [float(views["global"].mean()) for views in kept] == list(range(10))
     kept.clear()
     assert len(r) == 2 and len(borrower.memory) == 2 and r.held == 0
+
+
+def test_a_loop_that_lets_go_of_each_batch_for_the_next_costs_no_further_slot(borrower: Borrower) -> None:
+    r = Ring(LAYOUT, 1, borrower, shared=False)
+    for value in range(6):
+        r.make_room()
+        views = r.lend(borrower.fill(value), 4)  # only now does the name let go of the one before
+        assert len(r) == 2 and (views["global"] == value).all()
 
 
 def test_tensors_outlive_a_closed_ring(borrower: Borrower) -> None:
@@ -164,10 +175,11 @@ def test_a_ring_larger_than_memory_is_refused_with_the_way_out(monkeypatch: pyte
 
 def test_keeping_batches_until_memory_ends_is_told(monkeypatch: pytest.MonkeyPatch, borrower: Borrower) -> None:
     r = Ring(LAYOUT, 1, borrower, shared=False)
-    kept = [r.lend(borrower.fill(1), 4)]
+    kept = [r.lend(borrower.fill(1), 4), r.lend(borrower.fill(1), 4)]
     monkeypatch.setattr(ring, "available_bytes", lambda: 1000)
     with pytest.raises(RuntimeError, match="the trainer holds 2 batches"):
-        kept.append(r.lend(borrower.fill(1), 4))
+        r.make_room()
+    assert len(kept) == 2
 
 
 def test_available_memory_is_the_smaller_of_machine_and_container(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
