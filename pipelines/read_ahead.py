@@ -24,6 +24,10 @@ READERS = 16
 HINTERS = 2
 """Threads that tell the system about local files: opening one may itself wait for the storage."""
 
+SMALL_BYTES = 1 << 14
+"""Local samples that are smaller on average are not announced: the system's own read-ahead brings their neighbours along, and
+announcing one takes a third of the time that making its views takes."""
+
 CLAIMED = 16
 """Samples that a thread takes at a time."""
 
@@ -180,5 +184,18 @@ def size_of(data: Any) -> int:
 
 
 def read_ahead(source: Any, most: int) -> ReadAhead | None:
-    """None where there is nothing to gain: most is 0, or the samples lie in memory."""
-    return None if most == 0 or isinstance(source, ArraySource) else ReadAhead(source, most)
+    """None where there is nothing to gain: most is 0, the samples lie in memory, or in local files and are small."""
+    if most == 0 or isinstance(source, ArraySource):
+        return None
+    if isinstance(source, InFiles) and _mean_size(source, len(source)) < SMALL_BYTES:  # type: ignore[arg-type]
+        return None
+    return ReadAhead(source, most)
+
+
+def _mean_size(source: InFiles, count: int) -> float:
+    """Of 32 samples evenly spaced; those that are gone count as nothing."""
+    sizes = [0]
+    for index in np.linspace(0, count - 1, 32).astype(np.int64).tolist():
+        with contextlib.suppress(Exception):
+            sizes.append(source.extent(index)[2])
+    return sum(sizes) / max(1, len(sizes) - 1)
