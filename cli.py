@@ -44,7 +44,7 @@ def preview(words: Annotated[list[str], typer.Argument(metavar="RECIPE data=... 
 
     data=PATTERN out=views.png samples=4: the first samples of the epoch. key=KEY epoch=0 seed=0: exactly the views that a
     sample got in that epoch of a run with that seed. engine=auto shuffle=auto lanes=256 window=16: as the run had them.
-    recipe.VIEW.OP.FIELD=value changes one field of the recipe.
+    recipe.VIEW.OP.FIELD=value changes one field of the recipe, recipe.decode=scaled or recipe.repeats=2 how it is used.
     """
     from viewmill.pipelines.preview import preview as draw_sheet
     from viewmill.pipelines.preview import saved_recipe

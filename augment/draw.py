@@ -10,6 +10,7 @@ import numpy as np
 from . import laws
 from .chance import Chance
 from .recipe import Recipe
+from .scaled_decode import denominators
 
 if TYPE_CHECKING:
     from .op import OpParams
@@ -29,7 +30,8 @@ def draw(recipe: Recipe, seed: int, epoch: int, index: np.ndarray, size_hw: np.n
     index (N,) int64: the samples' numbers in the data set. size_hw (N, 2): their heights and widths in pixels, >= 1.
     position (N,) int64: their global positions in the epoch, needed where an op is shared by blocks of positions or
     takes a partner image; length: samples in the epoch, so that partners of the last block exist; partner_size_hw (N, 2):
-    sizes of the partner images, whose positions `partners_of` tells.
+    sizes of the partner images, whose positions `partners_of` tells. What belongs to no view stands under "": "partner", and
+    "decode" of a recipe with decode="scaled".
     Raises UnsupportedRecipe where the recipe leaves a field open or an op cannot be drawn, ValueError on other arguments.
     """
     index = np.asarray(index, np.int64)
@@ -48,6 +50,8 @@ def draw(recipe: Recipe, seed: int, epoch: int, index: np.ndarray, size_hw: np.n
     drawn = _drawn(recipe.turns, chance, size_hw, partner_hw)
     _join(recipe.turns, chance, drawn)
     params.update((instance.name, ops) for instance, ops in zip(recipe.instances, drawn, strict=False))
+    if recipe.decode == "scaled":
+        params = {"": {"decode": {"denominator": denominators(recipe, params)}}, **params}
     return params
 
 

@@ -14,26 +14,33 @@ from .op import Op
 from .ops import LabSplit, Normalize
 from .ops.batched import one_by_one, where
 from .recipe import Instance, Recipe, UnsupportedRecipe
+from .scaled_decode import drawn_denominators, in_scaled_pixels, reduced_levels
 
 Model = Callable[[Any, Mapping[str, Any]], Any]
 """What stands in for an op that needs one: levels and the op's parameters in, levels out."""
 
 
 def render(images: Sequence[Any] | Tensor, recipe: Recipe, params: Mapping[str, Any], device: torch.device | str | None = None, *,
-           partners: Sequence[Any] | Tensor | None = None, models: Mapping[str, Model] | None = None) -> dict[str, Tensor]:
+           partners: Sequence[Any] | Tensor | None = None, models: Mapping[str, Model] | None = None,
+           scaled: bool = False) -> dict[str, Tensor]:
     """Each group's views, (V, N, C, H, W) float32. No chance in here: all of it is in params.
 
     images: N of (H, W, 3) or (3, H, W) arrays or tensors of any sizes, or one (N, 3, H, W) or (N, H, W, 3) tensor; uint8, or
     floats in [0, 1], to which gradients flow: roundings pass them straight through. params: as drawn, or `as_tensors` of them,
     as torch.compile(fullgraph=True) wants beside one tensor of images. device: where to work; default: where the images are.
     partners: the second images, where the recipe takes them; models: by the type of each op that needs one, see `Op.needs`.
+    scaled: of a recipe with decode="scaled", whether the images are scaled already, by params[""]["decode"]["denominator"]; else
+    they are whole, and reduced here.
     Raises ValueError on other images, UnsupportedRecipe for a missing partner or model.
     """
     levels = _levels_of(images, device)
     others = None if partners is None else _levels_of(partners, device)
+    alike = _alike(recipe)
+    if recipe.decode == "scaled":
+        levels = levels if scaled else _reduced(levels, recipe, params)
+        params = in_scaled_pixels(recipe, params)
     groups: dict[str, list[Tensor]] = {}
     run, begun = 0, levels
-    alike = _alike(recipe)
     for instance, (number, common) in zip(recipe.instances, alike, strict=True):
         drawn, ops = params[instance.name], instance.ops
         images = _sources(levels, instance, drawn, others)
@@ -49,6 +56,18 @@ def render(images: Sequence[Any] | Tensor, recipe: Recipe, params: Mapping[str, 
 def _alike(recipe: Recipe) -> Sequence[tuple[int, int]]:
     """`Recipe.alike`, worked out before tracing, which cannot enter a cached property; with it the recipe's instances."""
     return recipe.alike
+
+
+def _reduced(levels: Any, recipe: Recipe, params: Mapping[str, Any]) -> Any:
+    """Whole images by means of blocks; one tensor of them stays one where all become alike."""
+    if torch.compiler.is_compiling():
+        raise UnsupportedRecipe(f"recipe {recipe}: a traced graph cannot scale images, whose sizes it has to know; "
+                                "give it scaled ones with scaled=True, or use decode='full'")
+    found = drawn_denominators(recipe, params)
+    by = [] if found is None else torch.as_tensor(found).tolist()
+    if isinstance(levels, Tensor) and len(set(by)) <= 1:
+        return reduced_levels(levels, by[0]) if by else levels
+    return [reduced_levels(image, d) for image, d in zip(levels, by, strict=True)] if by else levels
 
 
 def render_view(levels: Any, instance: Instance, params: Mapping[str, Any], *, partners: Any = None,

@@ -129,6 +129,12 @@ class Plan:
     partners_ahead: list[Expected] | None = None
 
 
+def denominator_of(params: Params, row: int) -> int:
+    """The fraction of its size at which a sample's image is decoded: 1 where nothing was drawn."""
+    drawn = params.get("", {}).get("decode")
+    return 1 if drawn is None else int(drawn["denominator"][row])
+
+
 class Planner:
     """Plans steps of a job, many samples at once: a draw costs little more for 500 samples than for one."""
 

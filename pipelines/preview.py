@@ -17,11 +17,13 @@ from ..augment.op import Op
 from ..augment.ops import Permute, Tiles
 from ..augment.recipe import Instance, Recipe, UnsupportedRecipe
 from ..augment.render import render_view
+from ..augment.scaled_decode import in_scaled_pixels
 from . import contact_sheet
 from .contact_sheet import FRAMES
 from .decode import BadSample, decode
 from .engines import check_names, render
 from .order import Order
+from .plan import denominator_of
 from .source import Source
 
 if TYPE_CHECKING:
@@ -32,14 +34,16 @@ if TYPE_CHECKING:
 class Remade:
     """Samples with their views as a run made them: images (H, W, 3) uint8, views {group: (V, N, C, H, W)}.
 
-    partners, partner_index: the second images and their numbers in the data, where the recipe takes them. views is empty
-    where an op needs a model that only the method has.
+    decoded: what the views were made from, smaller where the recipe allows scaled decoding. partners, partner_index: the second
+    images and their numbers in the data, where the recipe takes them. views is empty where an op needs a model that only the
+    method has.
     """
 
     index: np.ndarray
     images: list[np.ndarray]
     params: Params
     views: dict[str, Tensor]
+    decoded: list[np.ndarray]
     partners: list[np.ndarray] = field(default_factory=list)
     partner_index: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
@@ -64,8 +68,10 @@ def remake(source: Source, recipe: Recipe, *, index: Sequence[int] | None = None
     partners = [_decoded(source, int(i)) for i in others]
     params = draw(recipe, seed, epoch, numbers, _sizes(images), position=where, length=len(order),
                   partner_size_hw=_sizes(partners) if partners else None)
-    views = {} if _needy(recipe) else _rendered(images, recipe, params, partners, engine)
-    return Remade(numbers, images, params, views, partners, others)
+    by = [denominator_of(params, row) for row in range(len(images))]
+    decoded = [image if d == 1 else _decoded(source, int(i), d) for image, i, d in zip(images, numbers, by, strict=True)]
+    views = {} if _needy(recipe) else _rendered(decoded, recipe, params, partners, engine)
+    return Remade(numbers, images, params, views, decoded, partners, others)
 
 
 def preview(source: Source, recipe: Recipe, out: Path, *, epoch: int = 0, seed: int = 0, **which: Any) -> int:
@@ -114,9 +120,9 @@ def positions(order: Order, epoch: int, index: np.ndarray, chunk: int = 1 << 18)
     return found
 
 
-def _decoded(source: Source, index: int) -> np.ndarray:
+def _decoded(source: Source, index: int, denominator: int = 1) -> np.ndarray:
     try:
-        return decode(source.read(int(index)))
+        return decode(source.read(int(index)), denominator)
     except BadSample as error:
         raise ValueError(f"{source.where(int(index))}: {error}") from error
 
@@ -132,11 +138,11 @@ def _needy(recipe: Recipe) -> bool:
 def _rendered(images: list[np.ndarray], recipe: Recipe, params: Params, partners: list[np.ndarray],
               engine: str) -> dict[str, Tensor]:
     try:
-        return render(images, recipe, params, engine=engine, partners=partners or None)
+        return render(images, recipe, params, engine=engine, partners=partners or None, scaled=True)
     except UnsupportedRecipe:
         if engine != "auto":
             raise
-        return render(images, recipe, params, engine="torch", partners=partners or None)
+        return render(images, recipe, params, engine="torch", partners=partners or None, scaled=True)
 
 
 def _source_picture(made: Remade, recipe: Recipe, row: int) -> np.ndarray:
@@ -168,7 +174,7 @@ def _cells(made: Remade, recipe: Recipe, row: int) -> list[Image.Image]:
             continue
         cells += _absent(absent)
         absent = []
-        view, ops, stop = _view(made, instance, row)
+        view, ops, stop = _view(made, recipe, instance, row)
         pixels = shown[instance.name] = contact_sheet.picture(view, ops, drawn, row)
         captions = [_title(instance), *(text for op in ops if (text := op.caption(drawn[op.name], row)))]
         if stop is not None:
@@ -210,16 +216,16 @@ def _box(box: np.ndarray) -> tuple[float, float, float, float]:
     return left, top, left + width, top + height
 
 
-def _view(made: Remade, instance: Instance, row: int) -> tuple[np.ndarray, tuple[Op, ...], Op | None]:
+def _view(made: Remade, recipe: Recipe, instance: Instance, row: int) -> tuple[np.ndarray, tuple[Op, ...], Op | None]:
     """(C, H, W), the ops that made it, and the one where they had to stop because it needs a model."""
     if made.views:
         return made.views[instance.group][instance.ordinal, row].float().numpy(), instance.ops, None
     import torch
 
-    drawn = made.params[instance.name]
+    drawn = in_scaled_pixels(recipe, made.params)[instance.name]
     acting = [op for op in instance.ops if not (op.needs and not drawn[op.name].get("apply", np.ones(row + 1))[row])]
     stop = next((i for i, op in enumerate(acting) if op.needs), len(acting))
-    sources = made.partners if instance.view.image == "partner" else made.images
+    sources = made.partners if instance.view.image == "partner" else made.decoded
     levels = torch.from_numpy(np.ascontiguousarray(np.moveaxis(sources[row], -1, 0))).float()
     alone = take({"": drawn}, np.array([row]))[""]
     part = replace(instance, ops=tuple(acting[:stop]))

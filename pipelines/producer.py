@@ -16,7 +16,7 @@ import numpy as np
 from ..augment.draw import Params
 from .decode import BadSample, decode
 from .engines import sample_engine
-from .plan import PLANNED_TOGETHER, Bad, Job, Plan, Planner, steps
+from .plan import PLANNED_TOGETHER, Bad, Job, Plan, Planner, denominator_of, steps
 from .read_ahead import Expected, ReadAhead, read_ahead
 
 TOGETHER_PIXELS = 1 << 14
@@ -207,7 +207,8 @@ class Producer:
         images, partners = [], []
         for row in range(begin, end):
             try:
-                images.append(self._image(int(plan.index[row]), plan.size_hw[row], at_row(plan.ahead, row)))
+                images.append(self._image(int(plan.index[row]), plan.size_hw[row], at_row(plan.ahead, row),
+                                          denominator_of(plan.params, row)))
             except BadSample as reason:
                 image, packed[row - begin] = self._replace(plan, row, str(reason))
                 images.append(image)
@@ -226,9 +227,9 @@ class Producer:
             return self.job.source.read(index)
         return self._ahead.read(expected, index)
 
-    def _image(self, index: int, size_hw: np.ndarray, expected: Expected | None = None) -> np.ndarray:
-        image = decode(self._read(index, expected))
-        if image.shape[:2] != tuple(size_hw.tolist()):
+    def _image(self, index: int, size_hw: np.ndarray, expected: Expected | None = None, denominator: int = 1) -> np.ndarray:
+        image = decode(self._read(index, expected), denominator)
+        if image.shape[:2] != tuple((-(-size_hw // denominator)).tolist()):
             raise BadSample("size differs from index")
         return image
 
@@ -240,7 +241,7 @@ class Producer:
             bad = Bad(row, source.where(int(plan.index[row])), reason)
             plan.bad.append(bad)
         spare = plan.spare.get(row) or self.planner.stand_ins(step.epoch, int(step.position[row]))
-        index, size_hw, image = self._stand_in(spare, bad)
+        index, size_hw, image = self._stand_in(spare, bad, plan, row)
         plan.index[row], plan.size_hw[row] = index, size_hw
         plan.label[row], plan.key[row] = source.label(index), source.key(index)
         partners = self.planner.partners(step.epoch, plan.index[row:row + 1], step.position[row:row + 1])
@@ -257,12 +258,18 @@ class Producer:
         partners.index[row], partners.size_hw[row], image = self._stand_in(self.planner.stand_ins(step.epoch, there), bad)
         return image, self._draw_again(plan, row)
 
-    def _stand_in(self, spare: Iterator[tuple[int, np.ndarray]], bad: Bad) -> tuple[int, np.ndarray, np.ndarray]:
-        """Index, size and pixels of the first stand-in that can be decoded."""
+    def _stand_in(self, spare: Iterator[tuple[int, np.ndarray]], bad: Bad, plan: Plan | None = None,
+                  row: int = 0) -> tuple[int, np.ndarray, np.ndarray]:
+        """Index, size and pixels of the first stand-in that can be decoded; as its own boxes allow in that row of a plan."""
         while True:
             index, size_hw = self.planner.next_stand_in(spare, bad)
+            denominator = 1
+            if plan is not None and self.job.recipe.decode == "scaled":
+                step, only = plan.step, np.array([row])
+                params = self.planner.draw(step.epoch, np.array([index]), size_hw[None], step.position[only], None)
+                denominator = denominator_of(params, 0)
             try:
-                return index, size_hw, self._image(index, size_hw)
+                return index, size_hw, self._image(index, size_hw, denominator=denominator)
             except BadSample:
                 continue
 

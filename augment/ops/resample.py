@@ -2,12 +2,14 @@
 
 Antialiased: Pillow's. The filter is stretched by the shrink factor and cut at the box; each of the two passes works in
 22-bit fixed point and is rounded half up and clipped to 0..255, so the result equals Pillow 13 byte for byte.
+A box may lie between pixels, [start, start + length) of a scaled image: taps lie in the whole pixels that it touches.
 Not antialiased: two or four taps at half-pixel centres, indices held inside the box, rounded once after both passes.
 Where gradients flow, a rounding passes them through unchanged.
 """
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -40,13 +42,16 @@ def kernel(filter: str, t: Tensor, cubic_a: float = -0.5) -> Tensor:
 
 def antialiased(start: Tensor, length: Tensor, size: int, out: int, filter: str, cubic_a: float = -0.5) -> Tensor:
     """(N, out, size) float64 whole numbers: weights times 2**22 with which pixels 0..size-1 make each output pixel.
-    start, length (N,): the box along this axis, inside 0..size."""
+    start, length (N,): the box along this axis, inside 0..size, whole or not."""
     import torch
 
     start, length = (v.to(torch.float64).reshape(-1, 1, 1) for v in (start, length))
     step = length / out
     stretch = step.clamp(min=1)
-    center = (_arange(out, start)[:, None] + 0.5) * step
+    within, end = start - start.floor(), start + length
+    start = start.floor()
+    length = end.ceil() - start
+    center = within + (_arange(out, start)[:, None] + 0.5) * step
     support = HALF_WIDTH[filter] * stretch
     first = (center - support + 0.5).trunc().clamp(min=0)
     last = torch.minimum((center + support + 0.5).trunc(), length)
@@ -82,15 +87,16 @@ def _arange(count: int, like: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=4096)
-def _matrix(length: int, out: int, filter: str, antialias: bool, cubic_a: float) -> np.ndarray:
-    """(1, out, length): the weights of a whole axis. NumPy's, since a tensor kept from inference mode is of no use outside."""
+def _matrix(start: float, length: float, size: int, out: int, filter: str, antialias: bool, cubic_a: float) -> np.ndarray:
+    """(1, out, size): the weights of an axis. NumPy's, since a tensor kept from inference mode is of no use outside."""
     import torch
 
     law = antialiased if antialias else interpolating
-    return law(torch.zeros(1), torch.tensor([length]), length, out, filter, cubic_a).numpy()
+    begin, span = torch.tensor([start, length], dtype=torch.float64).split(1)
+    return law(begin, span, size, out, filter, cubic_a).numpy()
 
 
-def vertical_first(box_hw: tuple[int, int], out_hw: tuple[int, int]) -> bool:
+def vertical_first(box_hw: tuple[float, float], out_hw: tuple[int, int]) -> bool:
     """Since Pillow 13 the vertical pass goes first where the height shrinks by much more than the width."""
     return box_hw[0] - out_hw[0] > 2 * max(box_hw[1] - out_hw[1], 0)
 
@@ -98,14 +104,22 @@ def vertical_first(box_hw: tuple[int, int], out_hw: tuple[int, int]) -> bool:
 def crop_resize(images: Images, box: Any, out_hw: tuple[int, int], filter: str, antialias: bool,
                 cubic_a: float = -0.5) -> Tensor:
     """Levels in, whole levels out. images (N, C, H, W) or a list of (C, H, W); box (N, 4) top, left, height, width
-    -> (N, C, *out_hw) float32. Boxes lie inside the images; where a list's do not, zeros stand outside."""
+    -> (N, C, *out_hw) float32. Boxes lie inside the images; where a list's do not, zeros stand outside. Antialiased ones need
+    not be whole."""
     import torch
 
     if isinstance(images, list) or one_by_one(images):
-        out = [resize(cut(image, *each), out_hw, filter, antialias, cubic_a)
+        out = [_cut_and_resize(image, each, out_hw, filter, antialias, cubic_a)
                for image, each in zip(images, torch.as_tensor(box).tolist(), strict=True)]
         return torch.stack(out) if out else torch.empty((0, 3, *out_hw))
     return _batch_resize(images, torch.as_tensor(box, device=images.device), out_hw, filter, antialias, cubic_a)
+
+
+def _cut_and_resize(image: Tensor, box: list[float], out_hw: tuple[int, int], filter: str, antialias: bool,
+                    cubic_a: float) -> Tensor:
+    top, left, bottom, right = (math.floor(box[0]), math.floor(box[1]), math.ceil(box[0] + box[2]), math.ceil(box[1] + box[3]))
+    touched = cut(image, top, left, bottom - top, right - left)
+    return resize(touched, out_hw, filter, antialias, cubic_a, (box[0] - top, box[1] - left, box[2], box[3]))
 
 
 def cut(image: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
@@ -136,21 +150,26 @@ def windows(images: Tensor, box: Any, out_hw: tuple[int, int]) -> Tensor:
     return images
 
 
-def resize(images: Tensor, out_hw: tuple[int, int], filter: str, antialias: bool, cubic_a: float = -0.5) -> Tensor:
-    """(C, H, W) or (N, C, H, W) levels, rounded half up first -> (..., *out_hw) whole levels, float32."""
+def resize(images: Tensor, out_hw: tuple[int, int], filter: str, antialias: bool, cubic_a: float = -0.5,
+           box: tuple[float, float, float, float] | None = None) -> Tensor:
+    """(C, H, W) or (N, C, H, W) levels, rounded half up first -> (..., *out_hw) whole levels, float32. box: top, left, height and
+    width of the part that is meant, where that ends within the outermost pixels."""
     import torch
 
-    box_hw = (images.shape[-2], images.shape[-1])
+    size_hw = (images.shape[-2], images.shape[-1])
+    corner, box_hw = (box[:2], box[2:]) if box is not None else ((0, 0), size_hw)
     x = _rounded(images.to(torch.float64))
     for axis in (0, 1) if vertical_first(box_hw, out_hw) else (1, 0):
-        if box_hw[axis] == out_hw[axis]:
+        size, out = size_hw[axis], out_hw[axis]
+        if box_hw[axis] == size == out:
             continue
         if torch.compiler.is_compiling():
             law = antialiased if antialias else interpolating
-            whole = torch.tensor([box_hw[axis]], device=x.device)
-            weights = law(torch.zeros_like(whole), whole, box_hw[axis], out_hw[axis], filter, cubic_a)[0]
+            whole = torch.tensor([size], device=x.device)
+            weights = law(torch.zeros_like(whole), whole, size, out, filter, cubic_a)[0]
         else:
-            weights = torch.from_numpy(_matrix(box_hw[axis], out_hw[axis], filter, antialias, cubic_a)).to(x.device)[0]
+            kept = _matrix(corner[axis], box_hw[axis], size, out, filter, antialias, cubic_a)
+            weights = torch.from_numpy(kept).to(x.device)[0]
         x = weights @ x if axis == 0 else x @ weights.mT
         if antialias:
             x = _rounded(x / 2.0**FIXED_BITS)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from .. import fields, laws
-from ..op import Op
-from .resample import resize
+from ..op import Op, UnsupportedRecipe
+from .resample import crop_resize, resize
 
 if TYPE_CHECKING:
     from ..chance import Chance
@@ -79,8 +79,26 @@ class Resize(Op):
         import torch
 
         cubic_a = -0.5 if self.cubic_a is None else self.cubic_a
+        if torch.as_tensor(params["box"]).is_floating_point():
+            return self._of_scaled(images, params, cubic_a)
         if not isinstance(images, list) and self.mode != "area":  # all of one size, and so what becomes of them
             return resize(images, self._size_of(images.shape[-2:]), str(self.filter), bool(self.antialias), cubic_a)
         out = [resize(image, (int(h), int(w)), str(self.filter), bool(self.antialias), cubic_a)
                for image, (h, w) in zip(images, torch.as_tensor(params["size"]).tolist(), strict=True)]
+        return torch.stack(out) if out and all(o.shape == out[0].shape for o in out) else out
+
+    def _of_scaled(self, images: Images, params: OpParams, cubic_a: float) -> Images:
+        """From images that were decoded at a fraction of their size, which ends within their last pixels: the box tells where."""
+        import torch
+
+        how = str(self.filter), bool(self.antialias), cubic_a
+        if self.mode == "exact":
+            assert self.side_px is not None
+            return crop_resize(images, params["box"], (self.side_px, self.side_px), *how)
+        if torch.compiler.is_compiling():
+            raise UnsupportedRecipe(f"{self.name}: a traced graph needs sizes that are the same for all images, and mode "
+                                    f"{self.mode!r} tells them by the whole image; use mode='exact', or decode='full'")
+        box = torch.as_tensor(params["box"])
+        out = [crop_resize([image], box[row:row + 1], (int(h), int(w)), *how)[0]
+               for row, (image, (h, w)) in enumerate(zip(images, torch.as_tensor(params["size"]).tolist(), strict=True))]
         return torch.stack(out) if out and all(o.shape == out[0].shape for o in out) else out

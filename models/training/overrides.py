@@ -49,9 +49,9 @@ def resolve(method: str, assignments: Sequence[str], published: Mapping[str, Any
 
 def with_assignment(recipe: Recipe, key: str, text: str) -> Recipe:
     """The recipe with one field changed. key: "VIEW.OP.FIELD" as Recipe.with_op takes them; or "GROUP.size_px", which
-    also sets the crops that made that size; or "block" or "decode", the recipe's own."""
+    also sets the crops that made that size; or "block", "decode" or "repeats", the recipe's own."""
     value = _value(text)
-    if key in ("block", "decode"):
+    if key in ("block", "decode", "repeats"):
         return replace(recipe, **{key: value})
     view, _, rest = key.partition(".")
     op, _, name = rest.rpartition(".")
@@ -63,7 +63,7 @@ def with_assignment(recipe: Recipe, key: str, text: str) -> Recipe:
         return replace(recipe, views=tuple(_resized(v, size) if v.group == view else v for v in recipe.views))
     if not (view and op and name):
         raise ValueError(f"recipe.{key}: use recipe.VIEW.OP.FIELD=value, for example recipe.global/0.blur.p=0, "
-                         "or recipe.GROUP.size_px, recipe.block, recipe.decode")
+                         "or recipe.GROUP.size_px, recipe.block, recipe.decode, recipe.repeats")
     try:
         return recipe.with_op(view, op, **{name: value})
     except TypeError as error:

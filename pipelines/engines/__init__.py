@@ -45,7 +45,8 @@ class SampleEngine(Engine, Protocol):
     def render_into(self, image: np.ndarray, packed_row: Any, out: dict[str, np.ndarray], row: int,
                     partner: np.ndarray | None = None) -> None:
         """All views of image (H, W, 3) uint8 into out[group][:, row]; out[group] is (V, B, C, H, W), or (V, B, H, W, C) for an
-        engine with channels last. partner: the second image, where the recipe takes one."""
+        engine with channels last. partner: the second image, where the recipe takes one. With decode="scaled" the image is
+        the scaled one."""
 
 
 def engine(name: str, recipe: Recipe, dtype: str = "float32", channels_last: bool = False) -> Engine:
@@ -100,14 +101,17 @@ def check_names(name: str, dtype: str) -> None:
 
 def render(images: Sequence[Any] | Tensor, recipe: Recipe, params: Mapping[str, Any], engine: str = "cpu", dtype: str = "float32",
            device: torch.device | str | None = None, partners: Sequence[Any] | Tensor | None = None,
-           models: Mapping[str, Any] | None = None, channels_last: bool = False) -> dict[str, Tensor]:
+           models: Mapping[str, Any] | None = None, channels_last: bool = False,
+           scaled: bool = False) -> dict[str, Tensor]:
     """Images and their parameters -> views, {group: (V, N, C, H, W)}. No chance in here: all of it is in params.
 
     images: N of (H, W, 3) uint8, of any sizes; for the torch engine also one batch on any device, floats too, as
     `augment.render.render` has it, with parameters as drawn or as tensors. engine "auto": torch for tensors on a GPU or where
     device names one, else cpu. device: where the torch engine works; default: where the images are. partners: the second
     images, where the recipe takes them. models: for ops that need a method's, by type; torch only. dtype "uint8": levels, which
-    `normalize` makes views of. channels_last: each view has torch's memory format of that name. Errors as `engine`.
+    `normalize` makes views of. channels_last: each view has torch's memory format of that name. scaled: of a
+    recipe with decode="scaled", whether the images are those of `decode(data, denominator)`, as in training; else they are whole,
+    and become means of blocks where params[""]["decode"]["denominator"] says so. Errors as `engine`.
     """
     check_names(engine, dtype)
     if dtype == "uint8":
@@ -120,7 +124,8 @@ def render(images: Sequence[Any] | Tensor, recipe: Recipe, params: Mapping[str, 
         from ...augment.render import render as reference
 
         bytes_ = dtype == "uint8"
-        views = reference(images, as_levels(recipe) if bytes_ else recipe, params, device, partners=partners, models=models)
+        views = reference(images, as_levels(recipe) if bytes_ else recipe, params, device, partners=partners, models=models,
+                          scaled=scaled)
         made = {group: to_bytes(each) if bytes_ else each.to(getattr(torch, dtype)) for group, each in views.items()}
         return {group: side_by_side(each) for group, each in made.items()} if channels_last else made
     if engine == "dali" and models is None:
@@ -136,7 +141,8 @@ def render(images: Sequence[Any] | Tensor, recipe: Recipe, params: Mapping[str, 
     from .cpu import render as fast
 
     arrays, others = ([np.ascontiguousarray(image) for image in each] for each in (images, () if partners is None else partners))
-    found = fast(arrays, recipe, dict(params), dtype, partners=None if partners is None else others, channels_last=channels_last)
+    found = fast(arrays, recipe, dict(params), dtype, partners=None if partners is None else others, channels_last=channels_last,
+                 scaled=scaled)
     return {group: as_tensor(views, dtype, channels_last) for group, views in found.items()}
 
 

@@ -52,7 +52,7 @@ class TorchEngine:
                     partner: np.ndarray | None = None) -> None:
         partners = None if partner is None else [partner]
         with torch.inference_mode():
-            for group, views in render([image], self._rendered, packed_row, partners=partners).items():
+            for group, views in render([image], self._rendered, packed_row, partners=partners, scaled=True).items():
                 pixels = to_bytes(views[:, 0]) if self.dtype == torch.uint8 else views[:, 0].to(self.dtype)
                 if self.dtype.itemsize == 2:
                     pixels = pixels.view(torch.int16)

@@ -237,6 +237,8 @@ def test_auto_is_the_cpu_engine_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -
     assert open_loader(data(8), engine="auto", device="cpu").engine == "cpu"
     colour_first = Recipe((View("a", 8, (Jitter(), Resize(mode="exact", side_px=8))),))
     assert open_loader(data(8), engine="auto", device=None, recipe=colour_first).engine == "cpu"  # which dali refuses
+    scaled = Recipe((View("a", 8, (Resize(mode="exact", side_px=8),)),), decode="scaled")
+    assert open_loader(data(8), engine="auto", device=None, recipe=scaled).engine == "cpu"
 
 
 def test_without_dali_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

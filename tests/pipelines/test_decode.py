@@ -143,7 +143,64 @@ def test_other_arrays_are_bad_samples(array: np.ndarray) -> None:
         decode(array)
 
 
+SCALED_SIZES = [(200, 333), (128, 128), (127, 65), (64, 401), (61, 83), (16, 16), (17, 33)]
+
+
+def by_pillows_draft(data: bytes, denominator: int) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as image:
+        image.draft("RGB", (image.width // denominator, image.height // denominator))
+        return np.array(image.convert("RGB"))
+
+
+@pytest.mark.parametrize("denominator", [2, 4, 8])
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0", "4:1:1"])
+def test_a_scaled_jpeg_equals_pillows_draft(photograph: np.ndarray, subsampling: str, denominator: int) -> None:
+    for height, width in SCALED_SIZES:
+        large = Image.fromarray(photograph).resize((width, height), Image.Resampling.BICUBIC)
+        for progressive in (False, True):
+            data = encoded(large, subsampling=subsampling, progressive=progressive, quality=85)
+            pixels = decode(data, denominator)
+            assert pixels.shape == (-(-height // denominator), -(-width // denominator), 3) and pixels.flags.c_contiguous
+            assert np.array_equal(pixels, by_pillows_draft(data, denominator))
+
+
+@pytest.mark.parametrize("denominator", [1, 2, 4, 8])
+@pytest.mark.parametrize(("height", "width"), [*SIZES, (5, 700)])
+def test_what_cannot_be_scaled_is_reduced_by_as_much(photograph: np.ndarray, height: int, width: int, denominator: int) -> None:
+    image = Image.fromarray(photograph).resize((width, height), Image.Resampling.BICUBIC)
+    shape = (-(-height // denominator), -(-width // denominator), 3)
+    for data in (encoded(image, "PNG"), encoded(image.convert("P"), "GIF"), encoded(image.convert("CMYK")), np.array(image)):
+        pixels, whole = decode(data, denominator), decode(data).astype(int)
+        assert pixels.shape == shape and pixels.dtype == np.uint8
+        corner = whole[(shape[0] - 1) * denominator:, (shape[1] - 1) * denominator:].mean((0, 1))
+        assert np.array_equal(pixels[0, 0], np.floor(whole[:denominator, :denominator].mean((0, 1)) + 0.5))
+        assert np.array_equal(pixels[-1, -1], np.floor(corner + 0.5))
+    assert decode(encoded(image), denominator).shape == decode(encoded(image.convert("L")), denominator).shape == shape
+
+
+def test_a_scaled_jpeg_is_near_the_means_of_its_blocks(photograph: np.ndarray) -> None:
+    large = Image.fromarray(photograph).resize((664, 488), Image.Resampling.BICUBIC)
+    data = encoded(large, subsampling="4:4:4", quality=95)
+    for denominator in (2, 4, 8):
+        assert np.abs(decode(data, denominator).astype(int) - decode(np.asarray(large), denominator)).mean() < 1
+
+
+@pytest.mark.parametrize("denominator", [0, 3, 16, -1])
+def test_other_denominators_are_refused(denominator: int) -> None:
+    with pytest.raises(ValueError, match=f"denominator needs one of 1, 2, 4, 8, got {denominator}"):
+        decode(picture(4, 4), denominator)
+
+
 class TestBadSamples:
+    def test_a_scaled_jpeg_cut_short_or_damaged(self, photograph: np.ndarray) -> None:
+        data = encoded(photograph, quality=90)
+        for denominator in (2, 4, 8):
+            for length in (len(data) // 2, len(data) - 40, len(data) - 1):
+                with pytest.raises(BadSample, match=r"^JPEG cut short$"):
+                    decode(data[:length], denominator)
+            with pytest.raises(BadSample, match=r"^JPEG damaged"):
+                decode(data[:-2] + b"\x12\x34" * 9 + data[-2:], denominator)
+
     def test_a_jpeg_cut_short_anywhere(self, photograph: np.ndarray) -> None:
         """Also by its last byte, half of the end marker; libjpeg would fill the rest with gray."""
         for options in ({}, {"progressive": True}):
@@ -210,6 +267,19 @@ class TestBadSamples:
         with pytest.raises(BadSample, match="more than"):
             decode(bytes(jpeg))
         assert MAX_PIXELS == 178_956_970
+
+    def test_of_a_baseline_jpeg_the_scaled_pixels_count(self) -> None:
+        """20,000 x 10,000 px: an eighth of that is allowed, and what is then found is that only 8 x 8 are there."""
+        jpeg = bytearray(encoded(picture(8, 8)))
+        frame = jpeg.index(b"\xff\xc0")
+        jpeg[frame + 5:frame + 9] = struct.pack(">HH", 20_000, 10_000)
+        with pytest.raises(BadSample, match="more than"):
+            decode(bytes(jpeg))
+        with pytest.raises(BadSample, match=r"^JPEG (cut short|damaged)"):
+            decode(bytes(jpeg), 8)
+        jpeg[frame + 1] = 0xC2  # progressive: libjpeg holds all of it
+        with pytest.raises(BadSample, match="more than"):
+            decode(bytes(jpeg), 8)
 
     @pytest.mark.filterwarnings("ignore::UserWarning")
     @settings(max_examples=300, deadline=None)

@@ -131,13 +131,13 @@ def test_a_view_that_needs_a_model_is_shown_up_to_there(photographs: list[np.nda
     made = remake(open_source(photographs), recipe, samples=4)
     assert not made.views and len(_cells(made, recipe, 0)) == 6
     for row in range(4):
-        view, ops, stop = _view(made, recipe.instances[1], row)
+        view, ops, stop = _view(made, recipe, recipe.instances[1], row)
         assert view.shape == (3, 80, 80) and stop is not None and stop.type == "inpaint"
         assert [op.type for op in ops] == ["resize", "random_crop", "flip"]
-        view, _, stop = _view(made, recipe.instances[0], row)
+        view, _, stop = _view(made, recipe, recipe.instances[0], row)
         half = bool(made.params["class/0"]["autoencode"]["apply"][row])
         assert (stop is not None) == half and view.shape[-1] == (80 if half else 64)
-        assert _view(made, recipe.instances[5], row)[2] is None
+        assert _view(made, recipe, recipe.instances[5], row)[2] is None
 
 
 def test_auto_takes_the_engine_that_can(photographs: list[np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ....augment.draw import Params
 from ....augment.recipe import Recipe
+from ....augment.scaled_decode import drawn_denominators, first_resizes, in_scaled_pixels, reduced
 from .cache import is_compiled, one_process_at_a_time
 from .program import compile_recipe
 from .scratch import Scratch
@@ -42,11 +43,13 @@ class CpuEngine:
     def __init__(self, recipe: Recipe, dtype: str = "float32", channels_last: bool = False) -> None:
         self.recipe, self.program, self.dtype, self.channels_last = recipe, compile_recipe(recipe), dtype, channels_last
         self._code = DTYPES[dtype]
+        if recipe.decode == "scaled":
+            first_resizes(recipe)  # raises
         self._of_thread = threading.local()
 
     def pack(self, params: Params) -> np.ndarray:
         """(N, P) float64: what `render_into` reads for each sample. Once a batch."""
-        return self.program.pack(params)
+        return self.program.pack(in_scaled_pixels(self.recipe, params))
 
     def target(self, out: dict[str, np.ndarray]) -> Target:
         """A batch's arrays, out[group] (V, B, C, H, W), or (V, B, H, W, C) where channels_last, contiguous, in the form that
@@ -107,9 +110,10 @@ def _places(images: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def render(images: Sequence[np.ndarray], recipe: Recipe, params: Params, dtype: str = "float32", threads: int = 1,
-           partners: Sequence[np.ndarray] | None = None, channels_last: bool = False) -> dict[str, np.ndarray]:
+           partners: Sequence[np.ndarray] | None = None, channels_last: bool = False,
+           scaled: bool = False) -> dict[str, np.ndarray]:
     """{group: (V, N, C, H, W)}, or (V, N, H, W, C) where channels_last, of N images (H, W, 3) uint8, and as many second ones.
-    Half types come as uint16 bits."""
+    Half types come as uint16 bits. scaled: the images are scaled as params say; else they are whole."""
     engine = CpuEngine(recipe, dtype, channels_last)
     for image in (*images, *(partners or ())):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
@@ -120,10 +124,12 @@ def render(images: Sequence[np.ndarray], recipe: Recipe, params: Params, dtype: 
         shape = (g.height, g.width, g.channels) if channels_last else (g.channels, g.height, g.width)
         out[name] = np.empty((g.count, len(images), *shape), kind)
     packed = engine.pack(params)
+    by = None if scaled else drawn_denominators(recipe, params)
 
     def make(row: int) -> None:
         partner = None if partners is None else np.ascontiguousarray(partners[row])
-        engine.render_into(np.ascontiguousarray(images[row]), packed[row], out, row, partner)
+        image = images[row] if by is None else reduced(images[row], int(by[row]))
+        engine.render_into(np.ascontiguousarray(image), packed[row], out, row, partner)
 
     if threads == 1:
         for row in range(len(images)):

@@ -95,6 +95,9 @@ class DaliEngine:
         self.works: list[Work] = []
         self._not_compiled: set[tuple[Op, ...]] = set()
         owners: dict[Any, str] = {}
+        if recipe.decode == "scaled":
+            raise UnsupportedRecipe(f"recipe {recipe}: the dali engine decodes images whole, not as decode='scaled' has it; "
+                                    "try engine='cpu'")
         for instance in recipe.instances:
             self._add(instance, owners)
         if recipe.fingerprint not in _TRIED:

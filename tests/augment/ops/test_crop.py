@@ -137,3 +137,34 @@ def test_center_crop_by_hand() -> None:
     assert params["box"][0].tolist() == [2, 3, 3, 3]  # (6 - 3) / 2 = 1.5 rounds to the even 2, as torchvision's round does
     params, _ = CenterCrop(fraction=0.5, of="short-side").draw(Chance(0, 0, np.arange(1)), np.array([[8, 20]]))
     assert params["box"][0].tolist() == [2, 8, 4, 4]
+
+
+@pytest.mark.parametrize("filter", ["bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize(("box", "out_hw"), [
+    ((3.5, 5.25, 40.125, 60.75), (9, 20)), ((0.0, 0.875, 61.0, 21.125), (10, 9)), ((10.5, 0.0, 30.0, 83.0), (30, 17)),
+    ((0.125, 2.0, 60.875, 8.0), (7, 8)), ((20.75, 30.25, 3.5, 2.5), (9, 31)), ((4.0, 6.0, 50.0, 70.0), (13, 11)),
+])
+def test_a_box_between_pixels_equals_pillows_within_the_pixels_that_it_touches(
+        photograph: np.ndarray, filter: str, box: tuple[float, ...], out_hw: tuple[int, int]) -> None:
+    """Pillow reads beyond its box, up to the image's border: so it is given no more than the touched pixels."""
+    top, left, height, width = box
+    y, x, bottom, right = int(np.floor(top)), int(np.floor(left)), int(np.ceil(top + height)), int(np.ceil(left + width))
+    theirs = Image.fromarray(photograph[y:bottom, x:right]).resize(
+        out_hw[::-1], getattr(Image.Resampling, filter.upper()), (left - x, top - y, left - x + width, top - y + height))
+    levels = torch.from_numpy(photograph).permute(2, 0, 1).float()
+    op = Crop(size_px=out_hw, filter=filter)
+    for images in ([levels], levels[None]):
+        ours = op.apply(images, {"box": np.array([box])})
+        assert np.array_equal(ours[0].permute(1, 2, 0).numpy(), np.asarray(theirs))
+    traced = torch.compile(op.apply, fullgraph=True, backend="eager")
+    dense = traced(levels[None], {"box": torch.tensor([box], dtype=torch.float64)})
+    apart = (dense[0] - ours[0]).abs()  # type: ignore[union-attr]
+    assert apart.max() <= 1 and (apart > 0).float().mean() < 1e-2
+    torch.compiler.reset()
+
+
+def test_a_box_between_pixels_by_hand() -> None:
+    """[1.5, 3.5) of four pixels as one: centre 2.5, triangle of half-width 2, pixels 1 to 3 only, at distances 1, 0 and 1."""
+    row = torch.tensor([10.0, 20.0, 60.0, 200.0]).reshape(1, 1, 4)
+    out = Crop(size_px=1, filter="bilinear").apply([row], {"box": np.array([[0.0, 1.5, 1.0, 2.0]])})
+    assert out.flatten().tolist() == [round((0.5 * 20 + 60 + 0.5 * 200) / 2)]

@@ -98,6 +98,13 @@ def test_an_unknown_recipe_names_the_nearest() -> None:
     assert error("recipe=simclr_pill") == "there is no recipe 'simclr_pill'; did you mean 'simclr_pil'?"
 
 
+def test_what_belongs_to_the_whole_recipe_is_a_key() -> None:
+    _, recipe = resolve("simclr", ["data=x.tar", "recipe.decode=scaled", "recipe.repeats=2"], PUBLISHED, Network())
+    assert (recipe.decode, recipe.repeats) == ("scaled", 2)
+    assert error("recipe.decode=half") == "Recipe.decode needs 'full' or 'scaled', got 'half'"
+    assert error("recipe.repeats=0") == "Recipe.repeats needs a whole number >= 1, got 0"
+
+
 def test_recipe_fields_are_keys() -> None:
     _, recipe = resolve("simclr", ["data=x.tar", "recipe.global/0.blur.p=0", "recipe.block=64"], PUBLISHED, Network())
     p = {instance.name: next(op.p for op in instance.ops if op.name == "blur") for instance in recipe.instances}

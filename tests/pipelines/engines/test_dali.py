@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -194,6 +195,7 @@ def test_what_follows_the_crop_is_compiled_where_that_works(pictures: list[np.nd
 
 @pytest.mark.parametrize(("recipe", "said"), [
     (one(Jitter(), Crop(size_px=24)), "crops before anything else, and jitter comes first; try engine='cpu' or 'torch'"),
+    (replace(one(Crop(size_px=24)), decode="scaled"), "the dali engine decodes images whole, .* try engine='cpu'"),
     (one(Crop(size_px=24, antialias=False, cubic_a=-0.75)), "cubic_a=-0.5, crop wants -0.75; try engine='cpu' or 'torch'"),
     (Recipe((View("a", 24, (Crop(size_px=24),)), View("b", 24, (Crop(size_px=24),), image="partner"))), "no second image"),
 ])
