@@ -9,7 +9,16 @@ import numpy as np
 from numba import float32
 
 from .cache import kernel
-from .vectors import address, inside, mirrored_sum
+from .vectors import address, eight_sums, inside, mirrored_sum
+
+EDGE = 8
+"""Pixels at each end of a row that are made apart, where boxes reach over the border."""
+
+SMALLEST = 2 * EDGE + 16
+"""Sides of a picture for `three_boxes`, px."""
+
+NEGLIGIBLE = 2.0**-16
+"""A weight that moves no level by more than 1/128, even with its mirror image."""
 
 REFLECT, REPLICATE, ZERO = 0, 1, 2
 BORDERS = {"reflect": REFLECT, "replicate": REPLICATE, "zero": ZERO}
@@ -85,3 +94,84 @@ def _copy_row(rows: Any, source: int, target: int) -> None:
     """source -1: zeros."""
     for i in range(rows.shape[1]):
         rows[target, i] = rows[source, i] if source >= 0 else float32(0)
+
+
+@kernel
+def without_negligible(weights: Any, reach: int) -> int:
+    """The reach of what is left of weights (reach + 1,), which are brought to sum 1 again; in place."""
+    while reach > 0 and weights[reach] < NEGLIGIBLE:
+        reach -= 1
+    total = np.float64(weights[0])
+    for k in range(1, reach + 1):
+        total += 2.0 * np.float64(weights[k])
+    for k in range(reach + 1):
+        weights[k] = weights[k] / total
+    return reach
+
+
+@kernel
+def three_as_one(box: Any, reach: int, fir: Any) -> None:
+    """fir (3 * reach + 1,) float32: weights of the centre and at distance 1, 2, ... of three boxes box (reach + 1,) in a row."""
+    n = 2 * reach + 1
+    two, three = np.zeros(4 * reach + 1), np.zeros(6 * reach + 1)
+    for i in range(n):
+        for k in range(n):
+            two[i + k] += np.float64(box[abs(i - reach)]) * np.float64(box[abs(k - reach)])
+    for i in range(two.size):
+        for k in range(n):
+            three[i + k] += two[i] * np.float64(box[abs(k - reach)])
+    for k in range(3 * reach + 1):
+        fir[k] = three[3 * reach + k]
+
+
+@kernel
+def edges(box: Any, reach: int, left: Any, right: Any) -> None:
+    """How three boxes meet the border, which is repeated before each of them. left (EDGE + 3 * reach, EDGE) float32: the weights
+    of a row's first pixels (down) in its first EDGE results (across); right: of its last pixels, from the last one on, in its
+    last results."""
+    count = EDGE + 3 * reach
+    now, after = np.empty(count + 3 * reach), np.empty(count + 3 * reach)
+    for j in range(count):
+        now[:] = 0.0
+        now[j] = 1.0
+        stop = now.size
+        for _ in range(3):
+            stop -= reach
+            for i in range(stop):
+                value = now[i] * np.float64(box[0])
+                for k in range(1, reach + 1):
+                    value += (now[max(i - k, 0)] + now[i + k]) * np.float64(box[k])
+                after[i] = value
+            now, after = after, now
+        for i in range(EDGE):
+            left[j, i] = now[i]
+            right[j, EDGE - 1 - i] = now[i]
+
+
+@kernel
+def three_boxes(plane: Any, fir: Any, reach: int, left: Any, right: Any, spare: Any) -> None:
+    """plane (H, W) float32 in place, sides >= SMALLEST: one filter along x and one along y, `reach` of them together being 3 or 6
+    pixels; see `three_as_one` and `edges`. A row's second pass follows its first as soon as the rows that it needs are there,
+    while they lie in the cache. spare (>= H * W,)."""
+    height, width = plane.shape
+    rows = spare[: height * width].reshape(height, width)
+    inside(plane, height - 1, width - 1)
+    inside(rows, height - 1, width - 1)
+    inside(left, EDGE + reach - 1, EDGE - 1)
+    pixels, between, by, step = address(plane), address(rows), address(fir), 4 * width
+    for y in range(height):
+        row, out = pixels + y * step, between + y * step
+        eight_sums(row, 4, EDGE + reach, address(left), out)
+        mirrored_sum(row + 4 * EDGE, 4, reach, by, out + 4 * EDGE, width - 2 * EDGE)
+        eight_sums(row + step - 4, -4, EDGE + reach, address(right), out + step - 4 * EDGE)
+        if y >= 2 * reach:
+            mirrored_sum(out - reach * step, step, reach, by, row - reach * step, width)
+    for y in range(reach):
+        above, below = plane[y], plane[height - 1 - y]
+        above[:] = float32(0)
+        below[:] = float32(0)
+        for j in range(y + reach + 1):
+            weight, first, last = left[j, y], rows[j], rows[height - 1 - j]
+            for i in range(width):
+                above[i] += weight * first[i]
+                below[i] += weight * last[i]

@@ -1,4 +1,4 @@
-"""Jitter, grayscale, solarize and normalize on planes (3, n) of float32 levels, in blocks that stay in the first cache."""
+"""Jitter, grayscale, solarize and affine maps on lines of float32 levels, of one channel or of three."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from numba import float32, int32
 
 from .cache import kernel
 
-BLOCK = 2048
 BRIGHTNESS, CONTRAST, SATURATION, HUE = 0, 1, 2, 3
 ZERO, ONE, TOP = float32(0), float32(1), float32(255)
+SIX, CIRCLE = float32(6), float32(256 * 6 / 255)
+"""A turn in sixths, and Pillow's turn of 256 steps where 255 would be whole."""
+
+TINY = float32(1e-20)
 RED, GREEN, BLUE = float32(0.299), float32(0.587), float32(0.114)
 
 
@@ -70,23 +73,20 @@ def scale_saturation(r: Any, g: Any, b: Any, factor: float, clamp: bool) -> None
 @kernel
 def turn_hue(r: Any, g: Any, b: Any, turns: float) -> None:
     """Pillow's circle of 256 steps of 1/255, the angle cut towards zero and centred; without branches."""
-    shift = float32(math.trunc(float32(255) * turns)) - float32(0.5)
-    to_steps, to_sixths = float32(255 / 6), float32(6 / 255)
+    shift = (float32(math.trunc(float32(255) * turns)) - float32(0.5)) * float32(6 / 255)
     for i in range(r.size):
         red, green, blue = r[i], g[i], b[i]
         top = max(red, max(green, blue))
         span = top - min(red, min(green, blue))
-        inverse = ONE / (span if span > ZERO else ONE)
-        from_red = (green - blue) * inverse
-        from_green = (blue - red) * inverse + float32(2)
-        from_blue = (red - green) * inverse + float32(4)
-        h = from_red if top == red else (from_green if top == green else from_blue)
-        h = h + float32(6) if h < ZERO else h
-        t = h * to_steps + shift
-        t = t + float32(256) if t < ZERO else t
-        t = t - float32(256) if t >= float32(256) else t
-        h = t * to_sixths
-        h = h - float32(6) if h >= float32(6) else h
+        is_red, is_green = top == red, top == green
+        across = green - blue if is_red else (blue - red if is_green else red - green)
+        sector = ZERO if is_red else (float32(2) if is_green else float32(4))
+        h = across / max(span, TINY) + sector  # of a gray pixel 0 / TINY
+        h = h + SIX if h < ZERO else h
+        h = h + shift
+        h = h + CIRCLE if h < ZERO else h
+        h = h - CIRCLE if h >= CIRCLE else h
+        h = h - SIX if h >= SIX else h
         r[i] = top - span * held(float32(2) - abs(h - float32(3)), ONE)
         g[i] = top - span * held(abs(h - float32(2)) - ONE, ONE)
         b[i] = top - span * held(abs(h - float32(4)) - ONE, ONE)
@@ -112,78 +112,41 @@ def level_sum(v: Any) -> int:
 
 
 @kernel
-def jitter(planes: Any, steps: Any, count: int, factors: Any, additive: bool, channel_mean: bool, hsv: bool, clamp: bool) -> None:
-    """steps[:count]: of BRIGHTNESS ... HUE, in order; factors (4,) float32 by step. planes (3, n).
-
-    Two sweeps: what comes before contrast, with the sum that contrast needs; then the rest.
-    """
-    n = planes.shape[1]
-    contrast = count
-    for k in range(count):
-        if steps[k] == CONTRAST:
-            contrast = k
-    sums = np.zeros(3, np.int64)
-    for start in range(0, n, BLOCK):
-        r, g, b = planes[0, start : start + BLOCK], planes[1, start : start + BLOCK], planes[2, start : start + BLOCK]
-        _pointwise(r, g, b, steps, 0, contrast, factors, additive, hsv, clamp)
-        if contrast < count:
-            if channel_mean:
-                sums[0] += level_sum(r)
-                sums[1] += level_sum(g)
-                sums[2] += level_sum(b)
-            else:
-                sums[0] += luma_sum(r, g, b)
-    if contrast == count:
-        if not clamp:
-            _hold(planes)
-        return
-    pivots = np.empty(3, np.float32)
-    for c in range(3):
-        if channel_mean:
-            pivots[c] = float32(sums[c] / (4096.0 * n))
-        else:
-            pivots[c] = float32(math.floor(sums[0] / (4096.0 * n) + 0.5))
-    for start in range(0, n, BLOCK):
-        r, g, b = planes[0, start : start + BLOCK], planes[1, start : start + BLOCK], planes[2, start : start + BLOCK]
-        blend_constant(r, factors[CONTRAST], pivots[0], clamp)
-        blend_constant(g, factors[CONTRAST], pivots[1], clamp)
-        blend_constant(b, factors[CONTRAST], pivots[2], clamp)
-        _pointwise(r, g, b, steps, contrast + 1, count, factors, additive, hsv, clamp)
-    if not clamp:
-        _hold(planes)
-
-
-@kernel
-def _pointwise(r: Any, g: Any, b: Any, steps: Any, start: int, stop: int, factors: Any, additive: bool, hsv: bool,
-               clamp: bool) -> None:
+def adjust(r: Any, g: Any, b: Any, order: Any, start: int, stop: int, factors: Any, pivots: Any, laws: int) -> None:
+    """Jitter's adjustments order[start:stop], of BRIGHTNESS ... HUE; factors (4,) float32 by adjustment; pivots (3,) of contrast;
+    laws, bits: 1 additive brightness, 4 saturation of HSV, 8 levels held after each adjustment."""
+    additive, hsv, clamp = laws & 1 != 0, laws & 4 != 0, laws & 8 != 0
     for k in range(start, stop):
-        step = steps[k]
+        step = order[k]
         if step == BRIGHTNESS:
             if additive:
-                scale(r, g, b, ONE, float32(255) * factors[BRIGHTNESS], clamp)
+                scale(r, g, b, ONE, TOP * factors[BRIGHTNESS], clamp)
             else:
                 scale(r, g, b, factors[BRIGHTNESS], ZERO, clamp)
+        elif step == CONTRAST:
+            blend_constant(r, factors[CONTRAST], pivots[0], clamp)
+            blend_constant(g, factors[CONTRAST], pivots[1], clamp)
+            blend_constant(b, factors[CONTRAST], pivots[2], clamp)
         elif step == SATURATION:
             if hsv:
                 scale_saturation(r, g, b, factors[SATURATION], clamp)
             else:
                 blend_gray(r, g, b, factors[SATURATION], clamp)
-        elif step == HUE:
+        else:
             turn_hue(r, g, b, factors[HUE])
 
 
 @kernel
-def _hold(planes: Any) -> None:
-    for c in range(3):
-        line = planes[c]
-        for i in range(line.size):
-            line[i] = held(line[i], TOP)
+def hold(r: Any, g: Any, b: Any) -> None:
+    for i in range(r.size):
+        r[i] = held(r[i], TOP)
+        g[i] = held(g[i], TOP)
+        b[i] = held(b[i], TOP)
 
 
 @kernel
-def grayscale(planes: Any, wr: float, wg: float, wb: float) -> None:
-    """All three planes become the weighted sum."""
-    r, g, b = planes[0], planes[1], planes[2]
+def grayscale(r: Any, g: Any, b: Any, wr: float, wg: float, wb: float) -> None:
+    """All three become the weighted sum."""
     for i in range(r.size):
         y = wr * r[i] + wg * g[i] + wb * b[i]
         r[i] = y
@@ -192,19 +155,15 @@ def grayscale(planes: Any, wr: float, wg: float, wb: float) -> None:
 
 
 @kernel
-def clip(planes: Any, low: float, high: float) -> None:
-    for c in range(3):
-        line = planes[c]
-        for i in range(line.size):
-            line[i] = min(max(line[i], low), high)
+def clip(line: Any, low: float, high: float) -> None:
+    for i in range(line.size):
+        line[i] = min(max(line[i], low), high)
 
 
 @kernel
-def solarize(planes: Any, threshold: float) -> None:
-    for c in range(3):
-        line = planes[c]
-        for i in range(line.size):
-            line[i] = TOP - line[i] if line[i] >= threshold else line[i]
+def solarize(line: Any, threshold: float) -> None:
+    for i in range(line.size):
+        line[i] = TOP - line[i] if line[i] >= threshold else line[i]
 
 
 @kernel

@@ -7,36 +7,32 @@ from typing import Any
 import numpy as np
 from numba import float32
 
-from . import blur, codes, colour, lab, noise, tone
+from . import blur, codes, lab, noise, tone
 from .cache import kernel
-
-
-@kernel
-def jitter(planes: Any, step: Any, params: Any) -> None:
-    factors, order = np.empty(4, np.float32), np.empty(4, np.int64)
-    n = 0
-    for k in range(4):
-        which = int(params[1 + k])
-        factors[k] = float32(params[5 + k])
-        if step[5 + which] != 0:
-            order[n] = which
-            n += 1
-    laws = step[4]
-    colour.jitter(planes, order, n, factors, laws & 1 != 0, laws & 2 != 0, laws & 4 != 0, laws & 8 != 0)
 
 
 @kernel
 def blur_planes(planes: Any, height: int, width: int, step: Any, params: Any, gray: bool, spare: Any, line: Any,
                 weights: Any) -> None:
+    planes_to_blur = 1 if gray else 3
     if step[0] == codes.PILLOW_BLUR:
         passes, border = 3, blur.REPLICATE
         reach = blur.box_weights(float32(params[1]), weights)
     else:
-        passes, border, reach = 1, step[5], step[4] // 2
-        for k in range(reach + 1):
+        passes, border = 1, step[5]
+        for k in range(step[4] // 2 + 1):
             weights[k] = params[1 + k]
-    for c in range(1 if gray else 3):
-        blur.blur(planes[c].reshape(height, width), passes, weights, reach, border, spare, line)
+        reach = blur.without_negligible(weights, step[4] // 2)
+    if passes == 3 and reach <= 2 and min(height, width) >= blur.SMALLEST:
+        fir, full = np.empty(3 * reach + 1, np.float32), blur.EDGE + 3 * reach
+        left, right = np.empty((full, blur.EDGE), np.float32), np.empty((full, blur.EDGE), np.float32)
+        blur.three_as_one(weights, reach, fir)
+        blur.edges(weights, reach, left, right)
+        for c in range(planes_to_blur):
+            blur.three_boxes(planes[c].reshape(height, width), fir, 3 * reach, left, right, spare)
+    else:
+        for c in range(planes_to_blur):
+            blur.blur(planes[c].reshape(height, width), passes, weights, reach, border, spare, line)
     if gray:  # three equal planes stay equal
         planes[1] = planes[0]
         planes[2] = planes[0]
@@ -48,26 +44,9 @@ def effect(planes: Any, height: int, width: int, step: Any, constants: Any, para
     """planes (3, height * width) float32, in place. params: a packed row from this step's first parameter on. Returns whether
     the three planes are equal now; gray: whether they were. spare and what follows: scratch, see `scratch`."""
     code = step[0]
-    if code == codes.JITTER:
-        if params[0] != 0:
-            jitter(planes, step, params)
-            return False
-    elif code in (codes.PILLOW_BLUR, codes.GAUSSIAN_BLUR):
+    if code in (codes.PILLOW_BLUR, codes.GAUSSIAN_BLUR):
         if params[0] != 0:
             blur_planes(planes, height, width, step, params, gray, spare, line, weights_of_blur)
-    elif code == codes.GRAYSCALE:
-        if params[0] != 0:
-            colour.grayscale(planes, float32(constants[0]), float32(constants[1]), float32(constants[2]))
-            return True
-    elif code == codes.SOLARIZE:
-        if params[0] != 0:
-            colour.solarize(planes, float32(constants[0]))
-    elif code == codes.CLIP:
-        colour.clip(planes, float32(constants[0]), float32(constants[1]))
-    elif code == codes.AFFINE:
-        for c in range(3):
-            colour.affine(planes[c], float32(constants[c]), float32(constants[3 + c]))
-        return False
     elif code == codes.COLOUR_MODE:
         tone.colour_mode(planes, int(params[0]), float32(constants[0]), float32(constants[1]), float32(constants[2]))
         return gray or params[0] == 0

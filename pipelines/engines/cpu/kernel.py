@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from numba import float32
 
-from . import geometry, resample
+from . import geometry, pointwise, resample
 from .cache import kernel
 from .codes import (
     ALWAYS,
     BASE,
     BEGIN,
     BLANK,
+    CHANNELS,
     COLOUR_SHIFT,
     CROP,
     CUT,
@@ -34,7 +36,7 @@ from .codes import (
     WIDTH,
 )
 from .effects import effect
-from .store import store
+from .store import gains_of, place_of, write
 from .vectors import transpose
 
 OUTSIDE = "a crop's box reaches outside the image: the parameters were drawn for an image of another size"
@@ -72,14 +74,16 @@ def union_of_boxes(steps: Any, instances: Any, params: Any, height: int, width: 
 @kernel
 def resize(source: Any, own: Any, x0: int, y0: int, top: float, left: float, bh: float, bw: float, h: int, w: int, filter: int,
            antialias: bool, cubic_a: float, mirrored: bool, first: Any, count: Any, weights: Any, floats: Any, line: Any,
-           bytes_a: Any, bytes_b: Any, planes: Any) -> None:
-    """A box of source (H, W, 3) into planes (3, h * w). own: its columns transposed, see `resample.crop_resize`."""
+           bytes_a: Any, bytes_b: Any, levels: Any, planes: Any) -> bool:
+    """A box of source (H, W, 3) into levels (>= 3 * h * w,) uint8, then True; or without antialiasing into planes (3, h * w).
+    own: its columns transposed, see `resample.crop_resize`."""
     if antialias:
         resample.crop_resize(source, own, x0, y0, top, left, bh, bw, h, w, filter, cubic_a, mirrored, first, count, weights,
-                             floats, bytes_a, bytes_b, planes)
+                             floats, bytes_a, bytes_b, levels)
     else:
         resample.crop_interpolate(source, int(top), int(left), int(bh), int(bw), h, w, filter, cubic_a, mirrored, first, floats,
                                   line, planes)
+    return antialias
 
 
 @kernel
@@ -94,13 +98,14 @@ def columns_of(source: Any, top: int, left: int, height: int, width: int, room: 
 def render_image(image: Any, partner: Any, steps: Any, constants: Any, instances: Any, params: Any, bases: Any, batch: int,
                  row: int, dtype: int, channels_last: bool, tables: Any, columns: Any, columns_b: Any, bytes_a: Any,
                  bytes_b: Any, stage: Any, base: Any, first: Any, count: Any, weights: Any, floats: Any, line: Any,
-                 weights_of_blur: Any, pixels: Any, pixel_bits: Any, spare: Any) -> None:
+                 weights_of_blur: Any, levels: Any, pixels: Any, spare: Any) -> None:
     """image, partner (H, W, 3) uint8; steps, constants, instances: a Program's; params: one packed row. bases (groups,) int64:
     the address of each group's (V, batch, C, H, W) array, or (V, batch, H, W, C) where channels_last, of which [:, row] is
     written. The rest is scratch, see `scratch`.
     Raises ValueError where parameters do not fit the image or the recipe.
 
-    A picture is either bytes (H, W, 3) in `source`, or planes of float levels in `pixels`; steps turn one into the other.
+    A picture is bytes (H, W, 3) in `source`, or, where `planar`, three planes: bytes in `levels` where `is_bytes`, as a resize
+    leaves them, else floats in `pixels`. Steps turn one into the other.
     """
     y0, x0, y1, x1 = union_of_boxes(steps, instances, params, image.shape[0], image.shape[1])
     if y0 < 0 or x0 < 0 or y1 > image.shape[0] or x1 > image.shape[1]:
@@ -109,11 +114,12 @@ def render_image(image: Any, partner: Any, steps: Any, constants: Any, instances
     if y1 > y0 and x1 > x0:
         shared = columns_of(image, y0, x0, y1 - y0, x1 - x0, columns)
     kept, kept_h, kept_w = 0, 0, 0
+    gains, room = np.zeros(6), np.empty(3 * pointwise.BLOCK, np.float32)
     for v in range(instances.shape[0]):
         other = is_other(instances[v], params)
         source = partner if other else image
         h, w, begin = source.shape[0], source.shape[1], instances[v, BEGIN]
-        planar, flipped, gray = False, False, False
+        planar, is_bytes, flipped, gray = False, False, False, False
         planes = pixels[:0].reshape(3, 0)
         if instances[v, BASE] > 0 and instances[v, BASE] == kept and not other:
             h, w, planar, begin = kept_h, kept_w, True, begin + instances[v, SHARED]
@@ -121,8 +127,31 @@ def render_image(image: Any, partner: Any, steps: Any, constants: Any, instances
             if steps[begin, 0] != CUT and not turned:
                 pixels[: 3 * h * w] = base[: 3 * h * w]
             planes = pixels[: 3 * h * w].reshape(3, h * w)
+        done = begin
         for s in range(begin, instances[v, END]):
+            if s < done:
+                continue
             code, at = steps[s, 0], steps[s, 2]
+            if not planar and code not in (CROP, RESIZE, CUT, FLIP):
+                planes = pixels[: 3 * h * w].reshape(3, h * w)
+                resample.cut(source, 0, 0, h, w, flipped, planes)
+                planar, flipped = True, False
+            if planar and (pointwise.is_pointwise(steps[s]) or pointwise.is_plain_store(steps[s])):
+                done = pointwise.end_of_run(steps, params, s, instances[v, END])
+                last = steps[done - 1]
+                if last[0] == STORE and (h != instances[v, HEIGHT] or w != instances[v, WIDTH]):
+                    raise ValueError(OTHER_SIZE)
+                gains[:] = constants[done - 1, :6]
+                pointwise.run(steps, constants, params, s, done, is_bytes, levels, pixels, h * w, room, gains,
+                              instances[v, CHANNELS], place_of(instances[v], bases, batch, row, dtype), dtype, channels_last)
+                gray, is_bytes = pointwise.leaves_gray(steps, params, s, done, gray), False
+                if last[SAVE] != 0 and not other and kept != instances[v, BASE]:
+                    base[: 3 * h * w] = pixels[: 3 * h * w]
+                    kept, kept_h, kept_w = instances[v, BASE], h, w
+                continue
+            if is_bytes:
+                pointwise.unpack(levels, pixels, h * w)
+                is_bytes = False
             if code in (CROP, RESIZE, CUT):
                 top, left, bh, bw = params[at], params[at + 1], params[at + 2], params[at + 3]
                 if flipped:
@@ -158,20 +187,17 @@ def render_image(image: Any, partner: Any, steps: Any, constants: Any, instances
                         own = columns_of(source, top0, left0, math.ceil(top + bh) - top0, math.ceil(left + bw) - left0, columns_b)
                     h, w = (int(params[at + 4]), int(params[at + 5])) if code == RESIZE else (steps[s, 6], steps[s, 7])
                     planes = pixels[: 3 * h * w].reshape(3, h * w)
-                    resize(source, own, left0, top0, top, left, bh, bw, h, w, steps[s, 8], steps[s, 9] != 0, constants[s, 0],
-                           mirrored, first, count, weights, floats, line, bytes_a, bytes_b, planes)
+                    is_bytes = resize(source, own, left0, top0, top, left, bh, bw, h, w, steps[s, 8], steps[s, 9] != 0,
+                                      constants[s, 0], mirrored, first, count, weights, floats, line, bytes_a, bytes_b, levels,
+                                      planes)
                 planar = True
             elif code == FLIP and not planar:
                 flipped ^= params[at] != 0
+            elif code == FLIP:
+                if params[at] != 0:
+                    geometry.mirror(planes, h, w)
             else:
-                if not planar:
-                    planes = pixels[: 3 * h * w].reshape(3, h * w)
-                    resample.cut(source, 0, 0, h, w, flipped, planes)
-                    planar, flipped = True, False
-                if code == FLIP:
-                    if params[at] != 0:
-                        geometry.mirror(planes, h, w)
-                elif code == ROTATE:
+                if code == ROTATE:
                     turns = int(params[at])
                     if turns != 0:
                         if s == begin and begin > instances[v, BEGIN]:
@@ -198,8 +224,9 @@ def render_image(image: Any, partner: Any, steps: Any, constants: Any, instances
                         own = columns_of(source, 0, 0, h, w, columns_b)
                         planes = pixels[: 3 * nh * nw].reshape(3, nh * nw)
                         resize(source, own, 0, 0, 0.0, 0.0, float(h), float(w), nh, nw, filter, True, -0.5, False, first, count,
-                               weights, floats, line, bytes_a, bytes_b, planes)
+                               weights, floats, line, bytes_a, bytes_b, levels, planes)
                         h, w = nh, nw
+                        pointwise.unpack(levels, pixels, h * w)
                 elif code == SUBSAMPLE:
                     geometry.subsample(pixels, h, w, steps[s, 4])
                     h, w = -(-h // steps[s, 4]), -(-w // steps[s, 4])
@@ -222,7 +249,12 @@ def render_image(image: Any, partner: Any, steps: Any, constants: Any, instances
                 elif h != instances[v, HEIGHT] or w != instances[v, WIDTH]:
                     raise ValueError(OTHER_SIZE)
                 else:
-                    store(planes, instances[v], steps[s], constants[s], bases, batch, row, dtype, channels_last, pixel_bits)
+                    gains_of(planes, instances[v, CHANNELS], steps[s], constants[s], gains)
+                    write(planes[0], planes[1], planes[2], instances[v, CHANNELS], gains, dtype, channels_last,
+                          place_of(instances[v], bases, batch, row, dtype), 0, h * w)
             if steps[s, SAVE] != 0 and not other and planar and kept != instances[v, BASE]:
+                if is_bytes:
+                    pointwise.unpack(levels, pixels, h * w)
+                    is_bytes = False
                 base[: 3 * h * w] = pixels[: 3 * h * w]
                 kept, kept_h, kept_w = instances[v, BASE], h, w

@@ -15,7 +15,7 @@ from numba import float32, uint8
 
 from .cache import kernel
 from .taps import antialiased_taps, interpolating_taps, room
-from .vectors import address, four_pixels, inside, transpose, weighted_bytes, weighted_floats
+from .vectors import address, four_pixels, inside, transpose, weighted_bytes
 
 HALF, ALMOST_256 = float32(0.5), float32(255.5)
 
@@ -53,19 +53,23 @@ def pass_of(source: Any, top: int, left: int, n: int, step: int, out: int, first
 
 
 @kernel
-def to_levels(levels: Any, line: Any) -> None:
-    """line float32 = levels uint8, both flat."""
-    for i in range(line.size):
-        line[i] = levels[i]
+def planes_of(image: Any, top: int, left: int, height: int, width: int, mirror: bool, levels: Any) -> None:
+    """levels (>= 3 * height * width,) uint8: the channels of a part of image (H, W, 3), one after the other."""
+    n = height * width
+    for c in range(3):
+        for y in range(height):
+            line = levels[c * n + y * width : c * n + (y + 1) * width]
+            for x in range(width):
+                line[width - 1 - x if mirror else x] = image[top + y, left + x, c]
 
 
 @kernel
 def crop_resize(image: Any, columns: Any, x0: int, y0: int, top: float, left: float, height: float, width: float, out_h: int,
                 out_w: int, filter: int, cubic_a: float, mirror: bool, first: Any, count: Any, weights: Any, floats: Any,
-                bytes_a: Any, bytes_b: Any, planes: Any) -> None:
-    """Antialiased, Pillow's bytes, into planes (3, out_h * out_w) float32. The box may begin and end inside pixels: no pixel
-    is read that it does not touch. columns (3 * w, h): the rows of image (H, W, 3), as 3 * W bytes, transposed from pixel
-    (y0, x0) on: row 3 * x + c is a column of channel c.
+                bytes_a: Any, bytes_b: Any, levels: Any) -> None:
+    """Antialiased, Pillow's bytes, into levels (>= 3 * out_h * out_w,) uint8, channel after channel. The box may begin and end
+    inside pixels: no pixel is read that it does not touch. columns (3 * w, h): the rows of image (H, W, 3), as 3 * W bytes,
+    transposed from pixel (y0, x0) on: row 3 * x + c is a column of channel c.
 
     weights and all after it: scratch, see `scratch.Scratch`.
     """
@@ -73,39 +77,35 @@ def crop_resize(image: Any, columns: Any, x0: int, y0: int, top: float, left: fl
     rows, across = math.ceil(top + height) - y, math.ceil(left + width) - x
     horizontal, vertical = width != out_w or left != x, height != out_h or top != y
     if not horizontal and not vertical:
-        cut(image, y, x, rows, across, mirror, planes)
+        planes_of(image, y, x, rows, across, mirror, levels)
         return
     if vertical and (not horizontal or rows - out_h > 2 * max(across - out_w, 0)):
         _vertical_first(image, top, left, height, width, out_h, out_w, filter, cubic_a, mirror, first, count, weights, floats,
-                        bytes_a, bytes_b, planes)
+                        bytes_a, bytes_b, levels)
         return
     taps = weights[: out_w * room(width, out_w)].reshape(room(width, out_w), out_w)
     antialiased_taps(left - x, width, across, out_w, filter, cubic_a, first, count, taps, floats)
     for c in range(3):
         narrow = bytes_a[c * out_w * rows : (c + 1) * out_w * rows].reshape(out_w, rows)
         pass_of(columns, 3 * (x - x0) + c, y - y0, rows, 3, out_w, first, count, taps, narrow, mirror)
-    lines = bytes_b[: rows * out_w].reshape(rows, out_w)
+    lines, size = bytes_b[: rows * out_w].reshape(rows, out_w), out_h * out_w
     if vertical:
         taps = weights[: out_h * room(height, out_h)].reshape(room(height, out_h), out_h)
         antialiased_taps(top - y, height, rows, out_h, filter, cubic_a, first, count, taps, floats)
     for c in range(3):
         narrow = bytes_a[c * out_w * rows : (c + 1) * out_w * rows].reshape(out_w, rows)
-        transpose(narrow, 0, 0, out_w, rows, lines)
-        if not vertical:
-            to_levels(bytes_b, planes[c])
-            continue
-        inside(lines, first[out_h - 1] + count[out_h - 1] - 1, out_w - 1)
-        inside(planes, c, out_h * out_w - 1)
-        begin, end = address(lines), address(planes[c])
-        for o in range(out_h):
-            weighted_floats(begin + first[o] * out_w, out_w, count[o], address(taps) + 4 * o, 4 * out_h,
-                            end + 4 * o * out_w, out_w)
+        plane = levels[c * size : (c + 1) * size].reshape(out_h, out_w)
+        if vertical:
+            transpose(narrow, 0, 0, out_w, rows, lines)
+            pass_of(lines, 0, 0, out_w, 1, out_h, first, count, taps, plane, False)
+        else:
+            transpose(narrow, 0, 0, out_w, rows, plane)
 
 
 @kernel
 def _vertical_first(image: Any, top: float, left: float, height: float, width: float, out_h: int, out_w: int, filter: int,
                     cubic_a: float, mirror: bool, first: Any, count: Any, weights: Any, floats: Any, bytes_a: Any, bytes_b: Any,
-                    planes: Any) -> None:
+                    levels: Any) -> None:
     y, x = math.floor(top), math.floor(left)
     down, across = math.ceil(top + height) - y, math.ceil(left + width) - x
     taps = weights[: out_h * room(height, out_h)].reshape(room(height, out_h), out_h)
@@ -114,17 +114,16 @@ def _vertical_first(image: Any, top: float, left: float, height: float, width: f
     short = bytes_a[: out_h * across * 3].reshape(out_h, across * 3)
     pass_of(lines, y, x * 3, across * 3, 1, out_h, first, count, taps, short, False)
     if width == out_w and left == x:
-        cut(bytes_a[: out_h * across * 3].reshape(out_h, across, 3), 0, 0, out_h, out_w, mirror, planes)
+        planes_of(bytes_a[: out_h * across * 3].reshape(out_h, across, 3), 0, 0, out_h, out_w, mirror, levels)
         return
     columns = bytes_b[: 3 * across * out_h].reshape(3 * across, out_h)
     transpose(short, 0, 0, out_h, 3 * across, columns)
     taps = weights[: out_w * room(width, out_w)].reshape(room(width, out_w), out_w)
     antialiased_taps(left - x, width, across, out_w, filter, cubic_a, first, count, taps, floats)
-    narrow, rows = bytes_a[: out_w * out_h].reshape(out_w, out_h), bytes_a[out_w * out_h : 2 * out_w * out_h]
+    narrow, size = bytes_a[: out_w * out_h].reshape(out_w, out_h), out_h * out_w
     for c in range(3):
         pass_of(columns, c, 0, out_h, 3, out_w, first, count, taps, narrow, mirror)
-        transpose(narrow, 0, 0, out_w, out_h, rows.reshape(out_h, out_w))
-        to_levels(rows, planes[c])
+        transpose(narrow, 0, 0, out_w, out_h, levels[c * size : (c + 1) * size].reshape(out_h, out_w))
 
 
 @kernel

@@ -35,7 +35,6 @@ class Scratch:
         side, out = max(tall, wide), max(out_h, out_w)
         between = 3 * max(out_w * tall, out_h * wide, out_h * out_w)
         again = 3 * max(out_h * out_w if staged else 0, height * width if program.takes_partner else 0)
-        pixels = np.empty(3 * out_h * out_w, np.float32)
         return (
             LAB_TABLES,
             np.empty(3 * height * width, np.uint8),                          # columns: the image transposed
@@ -50,7 +49,7 @@ class Scratch:
             np.empty(6 * max(side, out) + 16 * out, np.float64),             # floats: weights before rounding
             np.empty(3 * max(side, out) + 4 * reach + 1, np.float32),        # line: a row, or a padded one twice
             np.empty(reach + 1, np.float32),                                 # weights_of_blur
-            pixels,
-            pixels.view(np.uint32),
+            np.empty(3 * out_h * out_w, np.uint8),                           # levels: the picture as bytes
+            np.empty(3 * out_h * out_w, np.float32),                         # pixels: or as floats
             np.empty(max(2 * out_h * out_w + 4 * reach * out, 3 * out_h * out_w, (out_h + 2) * (out_w + 2)), np.float32),  # spare
         )

@@ -20,7 +20,7 @@ def _pointer_uint8(context: Any, address: Any) -> Any:
 def render_images(images: Any, partners: Any, steps: Any, constants: Any, instances: Any, params: Any, bases: Any, batch: int,
                   row: int, dtype: int, channels_last: bool, tables: Any, columns: Any, columns_b: Any, bytes_a: Any,
                   bytes_b: Any, stage: Any, base: Any, first: Any, count: Any, weights: Any, floats: Any, line: Any,
-                  weights_of_blur: Any, pixels: Any, pixel_bits: Any, spare: Any) -> None:
+                  weights_of_blur: Any, levels: Any, pixels: Any, spare: Any) -> None:
     """images, partners (n, 3) int64: address, height and width of each image (H, W, 3) uint8; params (n, P): their packed rows;
     they go into the rows of the batch from `row` on. The rest as `kernel.render_image` has it."""
     for i in range(images.shape[0]):
@@ -28,4 +28,4 @@ def render_images(images: Any, partners: Any, steps: Any, constants: Any, instan
         partner = carray(_pointer_uint8(partners[i, 0]), (partners[i, 1], partners[i, 2], 3))
         render_image(image, partner, steps, constants, instances, params[i], bases, batch, row + i, dtype, channels_last,
                      tables, columns, columns_b, bytes_a, bytes_b, stage, base, first, count, weights, floats, line,
-                     weights_of_blur, pixels, pixel_bits, spare)
+                     weights_of_blur, levels, pixels, spare)

@@ -10,14 +10,11 @@ from numba.extending import intrinsic
 
 from . import tone
 from .cache import kernel
-from .codes import CHANNELS, GROUP, ORDINAL, TILE_MEAN, TILE_MEAN_STD, TILE_RMS, VALUES
+from .codes import GROUP, ORDINAL, TILE_MEAN, TILE_MEAN_STD, TILE_RMS, VALUES
 from .colour import affine
 
 FLOAT32, FLOAT16, BFLOAT16, UINT8 = 0, 1, 2, 3
 DTYPES = {"float32": FLOAT32, "float16": FLOAT16, "bfloat16": BFLOAT16, "uint8": UINT8}
-BLOCK = 1024
-"""Pixels: three planes of them, as floats and as what is stored, stay in the first cache."""
-
 ZERO, TOP, HALF = float32(0), float32(255), float32(0.5)
 
 
@@ -32,47 +29,76 @@ _of_float32, _of_uint16, _of_uint8 = _pointer_to(types.float32), _pointer_to(typ
 
 
 @kernel
-def store(planes: Any, instance: Any, step: Any, constants: Any, bases: Any, batch: int, row: int, dtype: int,
-          channels_last: bool, bits: Any) -> None:
-    """planes (3, n) float32 of levels, which may be changed; bits: their memory as uint32, one plane after the other.
-
-    uint8 takes the levels as they are, rounded half up, without the normalization."""
-    n, channels, kind = planes.shape[1], instance[CHANNELS], step[4]
-    gains = np.empty(6)
+def gains_of(planes: Any, channels: int, step: Any, constants: Any, gains: Any) -> None:
+    """gains (6,): of each of three channels, then what is added. planes (3, n): read where the view's own statistics count."""
+    kind = step[4]
     if kind in (TILE_MEAN, TILE_MEAN_STD, TILE_RMS):
         tone.gains(planes, channels, kind == TILE_RMS, kind == TILE_MEAN_STD, step[5] != 0, constants[0], gains)
     else:
         gains[:] = constants[:6]
-    start = (instance[ORDINAL] * batch + row) * instance[VALUES]
-    base = bases[instance[GROUP]]
-    apart, step_out = (1, channels) if channels_last else (n, 1)
+
+
+@kernel
+def place_of(instance: Any, bases: Any, batch: int, row: int, dtype: int) -> int:
+    """The address of a view's first value."""
+    size = 4 if dtype == FLOAT32 else 1 if dtype == UINT8 else 2
+    return bases[instance[GROUP]] + (instance[ORDINAL] * batch + row) * instance[VALUES] * size
+
+
+@kernel
+def write(r: Any, g: Any, b: Any, channels: int, gains: Any, dtype: int, channels_last: bool, place: int, low: int,
+          n: int) -> None:
+    """Pixels from `low` on of a view of n, whose levels r, g, b (float32) may be changed. gains (6,) as `gains_of` has them.
+
+    uint8 takes the levels as they are, rounded half up, without the normalization."""
+    if channels_last and channels == 3:
+        _woven(r, g, b, gains, dtype, place, low)
+        return
+    for c in range(channels):
+        line = r if c == 0 else g if c == 1 else b
+        gain, offset = float32(gains[c]), float32(gains[3 + c])
+        begin, step = (channels * low + c, channels) if channels_last else (c * n + low, 1)
+        room = 1 + (line.size - 1) * step
+        if dtype == FLOAT32:
+            floats(line, gain, offset, step, carray(_of_float32(place + 4 * begin), room))
+        elif dtype == UINT8:
+            to_bytes(line, step, carray(_of_uint8(place + begin), room))
+        else:
+            affine(line, gain, offset)
+            to_halves(line.view(np.uint32), dtype == BFLOAT16, step, carray(_of_uint16(place + 2 * begin), room))
+
+
+@kernel
+def _woven(r: Any, g: Any, b: Any, gains: Any, dtype: int, place: int, low: int) -> None:
+    """The three channels of each pixel side by side."""
+    n, begin = r.size, 3 * low
+    if dtype == UINT8:
+        levels = carray(_of_uint8(place + begin), 3 * n)
+        for i in range(n):
+            levels[3 * i] = whole(r[i])
+            levels[3 * i + 1] = whole(g[i])
+            levels[3 * i + 2] = whole(b[i])
+        return
+    affine(r, float32(gains[0]), float32(gains[3]))
+    affine(g, float32(gains[1]), float32(gains[4]))
+    affine(b, float32(gains[2]), float32(gains[5]))
     if dtype == FLOAT32:
-        out = carray(_of_float32(base + 4 * start), channels * n)
-        if channels_last and channels == 3:
-            interleaved_floats(planes, gains, out)
-            return
-        for c in range(channels):
-            floats(planes[c], float32(gains[c]), float32(gains[3 + c]), step_out, out[c * apart :])
-    elif dtype == UINT8:
-        levels = carray(_of_uint8(base + start), channels * n)
-        if channels_last and channels == 3:
-            interleaved_bytes(planes, levels)
-            return
-        for c in range(channels):
-            to_bytes(planes[c], step_out, levels[c * apart :])
-    else:
-        halves = carray(_of_uint16(base + 2 * start), channels * n)
-        for c in range(channels):
-            affine(planes[c], float32(gains[c]), float32(gains[3 + c]))
-        if channels_last and channels == 3:
-            interleaved_halves(bits, n, dtype == BFLOAT16, halves)
-            return
-        for c in range(channels):
-            line = bits[c * n : (c + 1) * n]
-            if dtype == BFLOAT16:
-                to_bfloat16(line, step_out, halves[c * apart :])
-            else:
-                to_float16(line, step_out, halves[c * apart :])
+        out = carray(_of_float32(place + 4 * begin), 3 * n)
+        for i in range(n):
+            out[3 * i] = r[i]
+            out[3 * i + 1] = g[i]
+            out[3 * i + 2] = b[i]
+        return
+    for c in range(3):  # in place: a half lies in the lower part of where its float was
+        line = r if c == 0 else g if c == 1 else b
+        bits = line.view(np.uint32)
+        to_halves(bits, dtype == BFLOAT16, 1, bits)
+    halves = carray(_of_uint16(place + 2 * begin), 3 * n)
+    red, green, blue = r.view(np.uint32), g.view(np.uint32), b.view(np.uint32)
+    for i in range(n):
+        halves[3 * i] = red[i]
+        halves[3 * i + 1] = green[i]
+        halves[3 * i + 2] = blue[i]
 
 
 @kernel
@@ -83,17 +109,6 @@ def floats(line: Any, gain: float, offset: float, step: int, out: Any) -> None:
     else:
         for i in range(line.size):
             out[i * step] = line[i] * gain + offset
-
-
-@kernel
-def interleaved_floats(planes: Any, gains: Any, out: Any) -> None:
-    r, g, b = planes[0], planes[1], planes[2]
-    gr, gg, gb = float32(gains[0]), float32(gains[1]), float32(gains[2])
-    tr, tg, tb = float32(gains[3]), float32(gains[4]), float32(gains[5])
-    for i in range(r.size):
-        out[3 * i] = r[i] * gr + tr
-        out[3 * i + 1] = g[i] * gg + tg
-        out[3 * i + 2] = b[i] * gb + tb
 
 
 @kernel
@@ -112,47 +127,8 @@ def to_bytes(line: Any, step: int, out: Any) -> None:
 
 
 @kernel
-def interleaved_bytes(planes: Any, out: Any) -> None:
-    r, g, b = planes[0], planes[1], planes[2]
-    for i in range(r.size):
-        out[3 * i] = whole(r[i])
-        out[3 * i + 1] = whole(g[i])
-        out[3 * i + 2] = whole(b[i])
-
-
-@kernel
-def interleaved_halves(bits: Any, n: int, brain: bool, out: Any) -> None:
-    """In blocks: first converted, which vectorizes, then woven together."""
-    between = np.empty((3, BLOCK), np.uint16)
-    r, g, b = between[0], between[1], between[2]
-    for start in range(0, n, BLOCK):
-        stop = min(start + BLOCK, n)
-        for c in range(3):
-            if brain:
-                to_bfloat16(bits[c * n + start : c * n + stop], 1, between[c])
-            else:
-                to_float16(bits[c * n + start : c * n + stop], 1, between[c])
-        part = out[3 * start : 3 * stop]
-        for i in range(stop - start):
-            part[3 * i] = r[i]
-            part[3 * i + 1] = g[i]
-            part[3 * i + 2] = b[i]
-
-
-@kernel
 def bfloat16_of(v: int) -> int:
     return uint16((v + np.uint32(0x7FFF) + ((v >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
-
-
-@kernel
-def to_bfloat16(bits: Any, step: int, out: Any) -> None:
-    """bits: uint32 of float32 values, finite; rounded to nearest, ties to even."""
-    if step == 1:
-        for i in range(bits.size):
-            out[i] = bfloat16_of(bits[i])
-    else:
-        for i in range(bits.size):
-            out[i * step] = bfloat16_of(bits[i])
 
 
 @kernel
@@ -179,9 +155,17 @@ def float16_of(bits: int) -> int:
 
 
 @kernel
-def to_float16(bits: Any, step: int, out: Any) -> None:
-    """As to_bfloat16, for IEEE half precision: values below its normal range become subnormal, above it infinite."""
-    if step == 1:
+def to_halves(bits: Any, brain: bool, step: int, out: Any) -> None:
+    """bits: uint32 of float32 values, finite; rounded to nearest, ties to even. Of float16, values below its normal range become
+    subnormal, above it infinite."""
+    if brain:
+        if step == 1:
+            for i in range(bits.size):
+                out[i] = bfloat16_of(bits[i])
+        else:
+            for i in range(bits.size):
+                out[i * step] = bfloat16_of(bits[i])
+    elif step == 1:
         for i in range(bits.size):
             out[i] = float16_of(bits[i])
     else:

@@ -98,7 +98,8 @@ def photometric(planes: Any, height: int, width: int, which: int, strength: floa
     elif which == 1:
         sharpness(planes, height, width, float32(1) + (float32(2) * level - float32(1)) * (float32(0.9) * strength), spare)
     elif which == 2:
-        solarize(planes, float32(256) - level * (float32(256) * strength))
+        for c in range(3):
+            solarize(planes[c], float32(256) - level * (float32(256) * strength))
     else:
         autocontrast(planes)
 

@@ -1,4 +1,4 @@
-"""The four inner loops of rendering as explicit vectors of LLVM's portable kind, for any processor.
+"""The inner loops of rendering as explicit vectors of LLVM's portable kind, for any processor.
 
 LLVM's loop vectorizer handles each of them badly: it does not find a transposition at all, and for rows of a few hundred
 pixels the tests for overlap before a loop and the scalar rest after it cost as much as the loop (measured on an AVX2
@@ -68,6 +68,8 @@ def _of_addresses(count: int, build: Callable[..., None]) -> Any:
     signature = types.none(*[types.int64] * count)
     if count == 4:
         return intrinsic(lambda context, a, b, c, d: (signature, code))
+    if count == 5:
+        return intrinsic(lambda context, a, b, c, d, e: (signature, code))
     if count == 6:
         return intrinsic(lambda context, a, b, c, d, e, f: (signature, code))
     return intrinsic(lambda context, a, b, c, d, e, f, g: (signature, code))
@@ -93,7 +95,7 @@ def inside(array: Any, row: int, column: int) -> Any:
 # ---- weighted sums of rows of bytes --------------------------------------------------------------------------------
 
 
-def _levels(lanes: int, floats: bool) -> Any:
+def _weighted(lanes: int) -> Any:
     def build(builder: Any, source: Any, stride: Any, count: Any, weights: Any, apart: Any, out: Any, n: Any) -> None:
         for start in _block_starts(builder, n, lanes):
             total = cgutils.alloca_once(builder, _vector(I32, lanes))
@@ -108,16 +110,12 @@ def _levels(lanes: int, floats: bool) -> Any:
             low, high = _vector(I32, lanes, 0), _vector(I32, lanes, 255)
             v = builder.select(builder.icmp_signed(">", v, low), v, low)
             v = builder.select(builder.icmp_signed("<", v, high), v, high)
-            if floats:
-                _store(builder, builder.sitofp(v, _vector(F32, lanes)), builder.add(out, builder.shl(start, I64(2))), 4)
-            else:
-                _store(builder, builder.trunc(v, _vector(I8, lanes)), builder.add(out, start), 1)
+            _store(builder, builder.trunc(v, _vector(I8, lanes)), builder.add(out, start), 1)
 
     return _of_addresses(7, build)
 
 
-_bytes_32, _bytes_8, _bytes_1 = _levels(32, False), _levels(8, False), _levels(1, False)
-_floats_32, _floats_8, _floats_1 = _levels(32, True), _levels(8, True), _levels(1, True)
+_bytes_32, _bytes_8, _bytes_1 = _weighted(32), _weighted(8), _weighted(1)
 
 
 @kernel
@@ -130,17 +128,6 @@ def weighted_bytes(source: int, stride: int, count: int, weights: int, apart: in
         _bytes_8(source, stride, count, weights, apart, out, n)
     else:
         _bytes_1(source, stride, count, weights, apart, out, n)
-
-
-@kernel
-def weighted_floats(source: int, stride: int, count: int, weights: int, apart: int, out: int, n: int) -> None:
-    """As weighted_bytes; out (n,) float32 holds the same whole levels."""
-    if n >= 32:
-        _floats_32(source, stride, count, weights, apart, out, n)
-    elif n >= 8:
-        _floats_8(source, stride, count, weights, apart, out, n)
-    else:
-        _floats_1(source, stride, count, weights, apart, out, n)
 
 
 # ---- symmetric sums of rows of floats ------------------------------------------------------------------------------
@@ -180,7 +167,7 @@ def _mirrored_sum(lanes: int, fixed: int | None) -> Any:
     return _of_addresses(6, build)
 
 
-_reach_1, _reach_2 = _mirrored_sum(16, 1), _mirrored_sum(16, 2)
+_reach_1, _reach_2, _reach_3, _reach_6 = (_mirrored_sum(16, reach) for reach in (1, 2, 3, 6))
 _any_reach, _one_by_one = _mirrored_sum(16, None), _mirrored_sum(1, None)
 
 
@@ -196,8 +183,28 @@ def mirrored_sum(source: int, stride: int, reach: int, weights: int, out: int, n
         _reach_1(source, stride, reach, weights, out, n)
     elif reach == 2:
         _reach_2(source, stride, reach, weights, out, n)
+    elif reach == 3:
+        _reach_3(source, stride, reach, weights, out, n)
+    elif reach == 6:
+        _reach_6(source, stride, reach, weights, out, n)
     else:
         _any_reach(source, stride, reach, weights, out, n)
+
+
+def _eight_sums(builder: Any, source: Any, step: Any, count: Any, weights: Any, out: Any) -> None:
+    form = _vector(F32, 8)
+    total = cgutils.alloca_once(builder, form)
+    builder.store(_vector(F32, 8, 0.0), total)
+    with cgutils.for_range(builder, count) as tap:
+        value = _splat(builder, _load(builder, builder.add(source, builder.mul(tap.index, step)), F32, 4), 8)
+        by = _load(builder, builder.add(weights, builder.shl(tap.index, I64(5))), form, 4)
+        builder.store(builder.fadd(builder.load(total), builder.fmul(value, by)), total)
+    _store(builder, builder.load(total), out, 4)
+
+
+eight_sums = _of_addresses(5, _eight_sums)
+"""eight_sums(source, step, count, weights, out): out (8,) = the sum over k < count of the value at source + k * step bytes times
+row k of weights (count, 8); all float32, in this order."""
 
 
 # ---- four pixels of a row for each output --------------------------------------------------------------------------

@@ -18,12 +18,11 @@ def call_transpose(source: Any, top: int, left: int, rows: int, columns: int, ou
 
 
 @numba.njit
-def call_weighted(source: Any, weights: Any, as_bytes: Any, as_floats: Any, n: int) -> None:
+def call_weighted(source: Any, weights: Any, out: Any, n: int) -> None:
     begin, stride = vectors.address(source) + 3, source.strides[0]
     taps = vectors.address(weights)
     apart = weights.strides[0]
-    vectors.weighted_bytes(begin, stride, weights.size, taps, apart, vectors.address(as_bytes) + 1, n)
-    vectors.weighted_floats(begin, stride, weights.size, taps, apart, vectors.address(as_floats) + 4, n)
+    vectors.weighted_bytes(begin, stride, weights.size, taps, apart, vectors.address(out) + 1, n)
 
 
 @numba.njit
@@ -37,6 +36,12 @@ def call_four_pixels(line: Any, offsets: Any, weights: Any, planes: Any, step: i
     begin = vectors.address(planes) + (0 if step > 0 else 4 * (planes.shape[1] - 1))
     vectors.four_pixels(vectors.address(line), vectors.address(offsets), vectors.address(weights), begin, step,
                         planes.strides[0], offsets.shape[0])
+
+
+@numba.njit
+def call_eight_sums(line: Any, start: int, step: int, weights: Any, out: Any) -> None:
+    vectors.eight_sums(vectors.address(line) + 4 * start, 4 * step, weights.shape[0], vectors.address(weights),
+                       vectors.address(out) + 4)
 
 
 @pytest.mark.parametrize("step", [4, -4])
@@ -65,16 +70,15 @@ def test_weighted_sums_of_bytes_round_half_up_and_clip(n: int, count: int) -> No
     rng = np.random.default_rng(n * 100 + count)
     source = rng.integers(0, 256, (count, n + 5), dtype=np.uint8)
     weights = (rng.uniform(-1.4, 1.9, count) / count * 2**22).astype(np.int32)  # not of sum 1: results clip on both sides
-    as_bytes, as_floats = np.full(n + 2, 7, np.uint8), np.full(n + 2, 7, np.float32)
-    call_weighted(source, weights, as_bytes, as_floats, n)
+    out = np.full(n + 2, 7, np.uint8)
+    call_weighted(source, weights, out, n)
     exact = weights.astype(np.int64) @ source[:, 3 : 3 + n].astype(np.int64)
     expected = np.clip((exact + 2**21) >> 22, 0, 255)
-    assert np.array_equal(as_bytes[1:-1], expected) and np.array_equal(as_floats[1:-1], expected)
-    assert {*as_bytes[[0, -1]], *as_floats[[0, -1]]} == {7}
+    assert np.array_equal(out[1:-1], expected) and set(out[[0, -1]]) == {7}
 
 
 @pytest.mark.parametrize("n", LENGTHS)
-@pytest.mark.parametrize("reach", [0, 1, 2, 3, 11])
+@pytest.mark.parametrize("reach", [0, 1, 2, 3, 5, 6, 11])
 def test_mirrored_sums_along_both_axes(n: int, reach: int) -> None:
     rng = np.random.default_rng(n * 100 + reach)
     source = rng.random((2 * reach + 1, n + 2 * reach), np.float32)
@@ -86,3 +90,13 @@ def test_mirrored_sums_along_both_axes(n: int, reach: int) -> None:
         out = np.full(n + 2, 7, np.float32)
         call_mirrored_sum(source, reach, reach, stride, reach, weights, out, n)
         assert np.allclose(out[1:-1], expected, rtol=1e-5) and out[0] == out[-1] == 7
+
+
+@pytest.mark.parametrize("step", [1, -1, 5])
+def test_eight_sums_are_a_product_with_a_matrix(step: int) -> None:
+    rng = np.random.default_rng(0)
+    line, weights = rng.random(60).astype(np.float32), rng.random((11, 8)).astype(np.float32)
+    out, start = np.full(10, 7, np.float32), 55 if step < 0 else 2
+    call_eight_sums(line, start, step, weights, out)
+    values = line[start::step][:11]
+    assert np.allclose(out[1:9], values.astype(np.float64) @ weights, rtol=1e-6) and out[0] == out[9] == 7
