@@ -15,7 +15,7 @@ from numba import float32
 from . import colour
 from .cache import kernel
 from .codes import AFFINE, CLIP, GRAYSCALE, JITTER, MEAN_STD, SAVE, SOLARIZE, STORE
-from .store import write
+from .store import write, write_bytes
 
 BLOCK = 1024
 """Pixels."""
@@ -87,6 +87,9 @@ def run(steps: Any, constants: Any, params: Any, begin: int, stop: int, is_bytes
                     contrast = count if which == colour.CONTRAST else contrast
                     count += 1
     stored = is_plain_store(steps[stop - 1])
+    if is_bytes and stored and not _acts(steps, params, begin, stop - 1) and write_bytes(
+            levels, n, channels, gains, dtype, channels_last, place):
+        return
     first, resumed = begin, 0
     if contrast < count:
         channel_mean, keep = steps[jitter, 4] & 2 != 0, False
@@ -121,6 +124,15 @@ def run(steps: Any, constants: Any, params: Any, begin: int, stop: int, is_bytes
             _apply(r, g, b, steps, constants, params, jitter + 1, stop)
         if stored:
             write(r, g, b, channels, gains, dtype, channels_last, place, low, n)
+
+
+@kernel
+def _acts(steps: Any, params: Any, begin: int, stop: int) -> bool:
+    """Whether any of some pointwise steps does something."""
+    for s in range(begin, stop):
+        if steps[s, 0] in (CLIP, AFFINE) or params[steps[s, 2]] != 0:
+            return True
+    return False
 
 
 @kernel

@@ -69,6 +69,26 @@ def write(r: Any, g: Any, b: Any, channels: int, gains: Any, dtype: int, channel
 
 
 @kernel
+def write_bytes(levels: Any, n: int, channels: int, gains: Any, dtype: int, channels_last: bool, place: int) -> bool:
+    """A whole view of n pixels from levels (>= 3 * n,) uint8, channel after channel, without a detour over floats. False, and
+    nothing written, for the types and layouts that `write` has to make."""
+    if channels_last or dtype not in (FLOAT32, UINT8):
+        return False
+    for c in range(channels):
+        line = levels[c * n : (c + 1) * n]
+        if dtype == UINT8:
+            out = carray(_of_uint8(place + c * n), n)
+            for i in range(n):
+                out[i] = line[i]
+        else:
+            gain, offset = float32(gains[c]), float32(gains[3 + c])
+            values = carray(_of_float32(place + 4 * c * n), n)
+            for i in range(n):
+                values[i] = float32(line[i]) * gain + offset
+    return True
+
+
+@kernel
 def _woven(r: Any, g: Any, b: Any, gains: Any, dtype: int, place: int, low: int) -> None:
     """The three channels of each pixel side by side."""
     n, begin = r.size, 3 * low
