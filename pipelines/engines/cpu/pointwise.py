@@ -129,10 +129,10 @@ def run(steps: Any, constants: Any, params: Any, begin: int, stop: int, is_bytes
 @kernel
 def _acts(steps: Any, params: Any, begin: int, stop: int) -> bool:
     """Whether any of some pointwise steps does something."""
+    acts = False
     for s in range(begin, stop):
-        if steps[s, 0] in (CLIP, AFFINE) or params[steps[s, 2]] != 0:
-            return True
-    return False
+        acts |= steps[s, 0] in (CLIP, AFFINE) or params[steps[s, 2]] != 0
+    return acts
 
 
 @kernel
