@@ -15,8 +15,10 @@ def together(recipes: Mapping[str, Recipe | str], name: str = "") -> Recipe:
     """One recipe with the views of all. recipes: by the name of each arm, a Recipe or a preset's name; at least one.
 
     The arm "a" has the groups "a:global", ..., and views "a:global/0", ...: what is drawn for them, and their pixels, are
-    what the recipe by itself has, to the bit. Where recipe by recipe a view begins with the same ops, with the same fields
-    and names, that part is made once. name: of the whole; default: "a:dino + b:mae" of its parts.
+    what the recipe by itself has, to the bit; only with decode="scaled" an image is scaled no further than all arms allow, so
+    that one of them may get it larger than by itself. Where views of one place in several arms begin with the same ops, with
+    the same fields and names, that part is made once, by the first one's parameters. name: of the whole; default:
+    "a:dino + b:mae" of its parts.
     Raises ValueError for other names of arms than those without '/', ':' or '*', for an arm that has arms itself, and where
     recipes differ in block or decode, which are of the whole image.
     """
