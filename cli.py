@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,43 +91,73 @@ def list_names(what: Annotated[str, typer.Argument(metavar="methods|recipes")]) 
     return 0
 
 
-@app.command(context_settings=ANY_WORDS)
-def bench(words: Annotated[list[str], typer.Argument(metavar="RECIPE... data=... [KEY=VALUE]...")]) -> int:
-    """Measure RECIPEs' views against bare decoding of the same images, alone and beside a busy trainer.
+@app.command(context_settings=ANY_WORDS, add_help_option=False)
+def bench(words: Annotated[list[str] | None, typer.Argument(metavar="RECIPE... data=... [KEY=VALUE]...")] = None) -> int:
+    """Measure RECIPEs' views beside bare decoding of the same images and other libraries. `bench --help` lists all keys."""
+    if "--diagnose" in (words or []):
+        return _diagnose([word for word in words or [] if word != "--diagnose"])
 
-    data=PATTERN threads=2 rounds=7 images=300 batch_size=32 engine=auto; peers=true measures a torch DataLoader with
-    torchvision on Pillow beside it; out=FILE.json keeps the figures, chart=FILE.png draws them.
-
-    --diagnose METHOD data=... [KEY=VALUE of train]...: what limits that run here: the ceilings of reading, decoding, rendering,
-    copying and the model step, which of them binds, what would help and by how much. seconds=2: for each; out=FILE.json.
-    """
-    import json
-
-    if "--diagnose" in words:
-        return _diagnose([word for word in words if word != "--diagnose"])
-
-    from viewmill.pipelines.bench import bench as measure
-    from viewmill.pipelines.bench import draw_chart
+    from viewmill.pipelines import bench as benchmark
     from viewmill.pipelines.preview import saved_recipe
     from viewmill.pipelines.source import open_source
 
-    names = [word for word in words if "=" not in word]
-    given, changes = _given([word for word in words if "=" in word], data=str, threads=2, rounds=7, images=300, batch_size=32,
-                            engine="auto", peers=False, out=str, chart=str)
-    if "data" not in given:
-        raise ValueError("bench needs images: data=PATTERN, for example data='train-{0000..0009}.tar'")
-    recipes = [_changed(saved_recipe(name), changes) for name in names]
-    out, chart = given.pop("out", None), given.pop("chart", None)
-    source = open_source(given.pop("data"))
-    reports = []
-    for recipe in recipes:
-        reports.append(measure(source, recipe, **given))
-        print(reports[-1], flush=True)
+    words = [{"--peers": "peers=all", "--scaling": "scaling=true"}.get(word, word) for word in words or []]
+    if {"--help", "-h"} & set(words) or not words:
+        print(benchmark.manual())
+        return 0
+    names, given, changes = _bench_words(words)
+    out, chart, kept, data = (given.pop(key, None) for key in ("out", "chart", "from", "data"))
+    settings = benchmark.settings_of(given)
+    for key, path in (("out", out), ("chart", chart)):  # now, and not after minutes of measuring
+        if path is not None and not Path(path).resolve().parent.is_dir():
+            raise ValueError(f"{key}={path}: there is no folder {Path(path).resolve().parent}")
+    if kept is not None:
+        report = benchmark.loaded(Path(kept))
+        print(report)
+    else:
+        if data is None:
+            raise ValueError("bench needs images: data=PATTERN, for example data='train-{0000..0009}.tar'")
+        if not names:
+            raise ValueError("bench needs a recipe, for example simclr_pil; viewmill list recipes has all")
+        recipes = [_changed(saved_recipe(name), changes) for name in names]
+        say = _progress()
+
+        def done(table: str) -> None:
+            say("")
+            print(f"{table}\n", flush=True)
+
+        report = benchmark.bench(open_source(data), recipes, settings, say, done)
+        print(benchmark.LEGEND + "\n\n" if report.recipes else "", report.about(), sep="")
     if out is not None:
-        Path(out).write_text(json.dumps([report.as_dict() for report in reports], indent=1))
+        report.save(Path(out))
     if chart is not None:
-        draw_chart(reports, Path(chart))
+        benchmark.draw_chart(report, Path(chart))
     return 0
+
+
+def _bench_words(words: Sequence[str]) -> tuple[list[str], dict[str, str], list[str]]:
+    """(recipes, the keys given, the words that change the recipes)."""
+    names, given, changes = [], {}, []
+    for word in words:
+        key, equals, text = word.removeprefix("--").partition("=")
+        if key.startswith("recipe."):
+            changes.append(word)
+        elif equals:
+            given[key] = text
+        elif word.startswith("-"):
+            raise ValueError(f"unknown option {word!r}; viewmill bench --help lists what there is")
+        else:
+            names.append(word)
+    return names, given, changes
+
+
+def _progress() -> Callable[[str], None]:
+    """One line on a terminal, always the newest; nothing where nobody looks."""
+    def say(line: str) -> None:
+        if sys.stderr.isatty():
+            print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+
+    return say
 
 
 @app.command(context_settings=ANY_WORDS)

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from ..augment.draw import draw
-from ..augment.op import Op, UnsupportedRecipe
-from ..augment.ops import Blur, Crop, Flip, Grayscale, Jitter, Normalize, Solarize
+from ..augment.op import Op
+from ..augment.ops import Crop
 from ..augment.presets import recipe as named
 from ..augment.recipe import Instance, Recipe
 from ..augment.render import apply_ops, as_tensors, compiled_ops
@@ -29,34 +29,12 @@ from ..augment.render import apply_ops, as_tensors, compiled_ops
 Contestant = Callable[[Tensor], object]
 
 
-def kornia_modules(ops: tuple[Op, ...]) -> nn.Module:
-    """The ops as kornia's augmentation modules, on the unit scale, each image with draws of its own. kornia has no boxes: its
-    blur is Gaussian, of as many taps as the papers' (a tenth of 224 px, odd). Raises UnsupportedRecipe for other ops."""
-    try:
-        import kornia.augmentation as K
-    except ImportError:
-        raise SystemExit("kornia is not installed, and this measures beside it: pip install 'viewmill[peers]'") from None
+def _kornia() -> Callable[[tuple[Op, ...]], nn.Module]:
+    from .bench.peers import PEERS
 
-    steps: list[nn.Module] = []
-    for op in ops:
-        match op:
-            case Flip():
-                steps.append(K.RandomHorizontalFlip(p=float(op.p or 0)))
-            case Jitter():
-                steps.append(K.ColorJitter(*op.strengths(), p=float(op.p or 0)))
-            case Grayscale():
-                steps.append(K.RandomGrayscale(p=float(op.p or 0)))
-            case Blur():
-                taps = op.taps or 23
-                steps.append(K.RandomGaussianBlur((taps, taps), op.sigma_px or (0.1, 2.0), p=float(op.p or 0)))
-            case Solarize():
-                at = op.level / 255
-                steps.append(K.RandomSolarize((at, at), (0.0, 0.0), p=float(op.p or 0)))
-            case Normalize(kind="mean-std"):
-                steps.append(K.Normalize(torch.tensor(op.mean), torch.tensor(op.std)))
-            case _:
-                raise UnsupportedRecipe(f"kornia has no equal of {op.type} in this form")
-    return nn.Sequential(*steps)
+    if missing := PEERS["kornia"].missing():
+        raise SystemExit(f"this measures beside kornia, which is {missing}")
+    return PEERS["kornia"].module().modules
 
 
 def contestants(recipe: Recipe, instance: Instance, n: int, compiled: bool) -> dict[str, Contestant]:
@@ -75,7 +53,7 @@ def contestants(recipe: Recipe, instance: Instance, n: int, compiled: bool) -> d
     if compiled:
         graph = compiled_ops(ops)
         found["viewmill, compiled"] = lambda levels: graph(levels, as_tensors({op.name: params()[op.name] for op in ops}))
-    modules = kornia_modules(ops)
+    modules = _kornia()(ops)
     found["kornia"] = lambda levels: modules(levels / 255)
     return found
 

@@ -88,6 +88,11 @@ def load_index(path: Path) -> ShardIndex:
     return ShardIndex(made.records, made.names, made.digest, stored)
 
 
+def forget(path: Path) -> None:
+    """Remove a tar's index from the cache, for a tar that is about to go."""
+    _cache_file(path).unlink(missing_ok=True)
+
+
 def build_index(path: Path) -> ShardIndex:
     """Read a tar's headers, the first bytes of each image, and labels. Raises DataError as load_index does."""
     rows, names, end = [], [], 0

@@ -43,14 +43,23 @@ def test_preview_writes_a_sheet(shard: Path, tmp_path: Path, capsys: pytest.Capt
     assert Image.open(out).size[0] > 300 and "2 views by simclr_cifar" in capsys.readouterr().out
 
 
-def test_bench_prints_and_keeps_its_figures(shard: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bench_prints_keeps_and_draws_its_figures(shard: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "bench.json"
-    assert main(["bench", "simclr_pil", f"data={shard}", "threads=1", "rounds=2", "images=16", "batch_size=8", "peers=true",
-                 f"out={out}", f"chart={tmp_path / 'chart.png'}", "recipe.global.size_px=32"]) == 0
-    printed, (kept,) = capsys.readouterr().out, json.loads(out.read_text())
-    assert Image.open(tmp_path / "chart.png").size[0] > 600
-    assert "views / bare decode" in printed and "torchvision / views" in printed
-    assert kept["ratio"] > 0 and kept["views"]["low_ms"] <= kept["views"]["median_ms"] <= kept["views"]["high_ms"]
+    assert main(["bench", "simclr_pil", f"data={shard}", "threads=1", "rounds=2", "images=16", "batch_size=8", "batches=1",
+                 "stages=false", "memory=false", "busy=false", f"out={out}", "recipe.global.size_px=32"]) == 0
+    printed, kept = capsys.readouterr().out, json.loads(out.read_text())
+    assert "times the decode" in printed and "bare decode" in printed and "machine: cpu" in printed
+    ours = kept["recipes"][0]["arms"][1]
+    assert ours["name"] == "viewmill cpu" and len(ours["rounds"]) == 2
+    assert ours["ratio"]["low"] <= ours["ratio"]["median"] <= ours["ratio"]["high"]
+    assert main(["bench", f"from={out}", f"chart={tmp_path / 'chart.png'}"]) == 0
+    assert Image.open(tmp_path / "chart.png").size[0] > 600 and "viewmill cpu" in capsys.readouterr().out
+
+
+def test_bench_says_what_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "batch_size=32" in out and "torchvision_v2" in out and "--scaling" in out
 
 
 DIAGNOSE = ["bench", "--diagnose", "simclr", "recipe=simclr_cifar", "model.backbone=convnet4", "batch_size=8", "seconds=0",
@@ -88,6 +97,14 @@ def test_bench_diagnoses_a_run(shard: Path, tmp_path: Path, capsys: pytest.Captu
     (["preview", "dino", "data=SHARD", "recipe.global/0.blr.p=0"], "did you mean 'blur'?"),
     (["preview", "dino", "data"], "'data' is not key=value"),
     (["bench", "dino"], "bench needs images"),
+    (["bench", "data=SHARD"], "bench needs a recipe"),
+    (["bench", "dino", "data=SHARD", "thread=2"], "unknown key 'thread'; did you mean 'threads'?"),
+    (["bench", "dino", "data=SHARD", "peers=kornja"], "there is no peer 'kornja'; did you mean 'kornia'?"),
+    (["bench", "dino", "data=SHARD", "threads=0"], "threads needs a whole number >= 1"),
+    (["bench", "dino", "data=SHARD", "batch_size=64"], "a batch of 64 images is larger than the 40 files"),
+    (["bench", "dino", "data=SHARD", "--peer"], "unknown option '--peer'"),
+    (["bench", "dino", "data=SHARD", "out=no/such/folder/a.json"], "out=no/such/folder/a.json: there is no folder"),
+    (["bench", "from=nowhere.json"], "nowhere.json: cannot be read"),
     (["list", "method"], "did you mean 'methods'?"),
 ])
 def test_mistakes_are_one_line_with_the_way_out(words: list[str], says: str, shard: Path,
