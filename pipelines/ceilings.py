@@ -323,7 +323,7 @@ def _once(source: Source, picked: Picked, threads: int) -> None:
 
 
 def _decoded(data: bytes | np.ndarray, scale: int) -> np.ndarray:
-    return decode(data) if scale == 1 else decode(data, denominator=scale)  # type: ignore[call-arg]
+    return decode(data) if scale == 1 else decode(data, denominator=scale)
 
 
 def _bytes(data: bytes | np.ndarray) -> int:
