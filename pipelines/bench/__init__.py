@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, replace
 
 from ...augment.recipe import Recipe
+from ..memory import available_bytes
 from ..source import Source
 from .arms import Arm, ArmFailed
 from .chart import draw_chart
@@ -22,7 +23,7 @@ from .machine import machine, versions, warnings
 from .messages import Spec
 from .peers import PEERS
 from .processes import PeakMemory
-from .report import LEGEND, ArmReport, BenchReport, LeftOut, RecipeReport, loaded, restless
+from .report import LEGEND, ArmReport, BenchReport, LeftOut, RecipeReport, crowded, loaded, restless
 from .rounds import Group, measure
 from .settings import Settings, manual, settings_of
 
@@ -67,6 +68,7 @@ def _of_recipe(recipe: Recipe, files: Files, settings: Settings, warned: list[st
     left_out: list[LeftOut] = []
     specs = _specs(recipe, files, settings, left_out)
     stages = _stages(specs, left_out, say) if settings.stages else {}
+    free = available_bytes()
     with ExitStack() as stack:
         arms: dict[str, Arm] = {}
         peak: dict[str, int | None] = {}
@@ -85,7 +87,7 @@ def _of_recipe(recipe: Recipe, files: Files, settings: Settings, warned: list[st
         seen = measure([group], settings.rounds, lambda _: settings.counted, settings.busy, say)
         made = [ArmReport(_name(arm), _title(arm), arm.spec.kind, settings.counted * settings.batch_size, seen[label],
                           peak.get(label), arm.ready.notes) for label, arm in arms.items()]
-    warned = [*warned, *restless(made)]
+    warned = [*warned, *crowded(peak.values(), free), *restless(made)]
     return RecipeReport(str(recipe), recipe.fingerprint, _views(recipe), str(files), settings.thread_budget, settings.batch_size,
                         settings.counted, made, left_out, stages, warned)
 

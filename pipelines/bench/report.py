@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,13 @@ def restless(arms: list[ArmReport]) -> list[str]:
             found.append(f"{arm.name}: its ratio to decoding went from {arm.ratio.low:.2f} to {arm.ratio.high:.2f}: "
                          "the machine was not quiet, take more rounds")
     return found
+
+
+def crowded(peak_bytes: Iterable[int | None], available: int) -> list[str]:
+    """available: bytes that the machine could give before the arms were started, which all live at once."""
+    held = sum(each or 0 for each in peak_bytes)
+    return [f"the arms together held {held / 1e9:.1f} GB, of {available / 1e9:.1f} GB that were free: measure fewer at once"] \
+        if held > available else []
 
 
 def aligned(rows: list[list[str]]) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from viewmill.pipelines.bench.chart import draw_chart
-from viewmill.pipelines.bench.report import ArmReport, BenchReport, LeftOut, RecipeReport, loaded, restless
+from viewmill.pipelines.bench.report import ArmReport, BenchReport, LeftOut, RecipeReport, crowded, loaded, restless
 from viewmill.pipelines.bench.rounds import Round
 
 
@@ -75,6 +75,11 @@ def test_rounds_that_disagree_and_arms_that_do_not_rest_are_told() -> None:
     wild = arm("a", "peer", [0.2, 0.2, 0.4], [0.1, 0.1, 0.1])
     assert "from 2.00 to 4.00" in restless([wild])[0]
     assert "idle arms used up to 0.30 of a core" in restless([arm("a", "peer", [1.0], [0.5], others=0.3)])[0]
+
+
+def test_arms_that_hold_more_than_there_was_are_told() -> None:
+    assert crowded([3_000_000_000, None, 1_000_000_000], 4_000_000_000) == []
+    assert "held 4.0 GB, of 3.5 GB" in crowded([3_000_000_000, None, 1_000_000_000], 3_500_000_000)[0]
 
 
 def test_the_chart_is_drawn_from_the_report(tmp_path: Path) -> None:
