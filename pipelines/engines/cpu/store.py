@@ -11,7 +11,6 @@ from numba.extending import intrinsic
 from . import tone
 from .cache import kernel
 from .codes import GROUP, ORDINAL, TILE_MEAN, TILE_MEAN_STD, TILE_RMS, VALUES
-from .colour import affine
 
 FLOAT32, FLOAT16, BFLOAT16, UINT8 = 0, 1, 2, 3
 DTYPES = {"float32": FLOAT32, "float16": FLOAT16, "bfloat16": BFLOAT16, "uint8": UINT8}
@@ -69,23 +68,15 @@ def write(r: Any, g: Any, b: Any, channels: int, gains: Any, dtype: int, channel
 
 
 @kernel
-def write_bytes(levels: Any, n: int, channels: int, gains: Any, dtype: int, channels_last: bool, place: int) -> bool:
-    """A whole view of n pixels from levels (>= 3 * n,) uint8, channel after channel, without a detour over floats. False, and
-    nothing written, for the types and layouts that `write` has to make."""
-    if channels_last or dtype not in (FLOAT32, UINT8):
-        return False
-    for c in range(channels):
-        line = levels[c * n : (c + 1) * n]
-        if dtype == UINT8:
-            out = carray(_of_uint8(place + c * n), n)
-            for i in range(n):
-                out[i] = line[i]
-        else:
-            gain, offset = float32(gains[c]), float32(gains[3 + c])
-            values = carray(_of_float32(place + 4 * c * n), n)
-            for i in range(n):
-                values[i] = float32(line[i]) * gain + offset
-    return True
+def writes_planes(dtype: int, channels: int, channels_last: bool) -> bool:
+    """Whether a view is three planes of float32 in the batch: then whoever has its levels may as well write them there."""
+    return dtype == FLOAT32 and channels == 3 and not channels_last
+
+
+@kernel
+def as_floats(place: int, n: int) -> Any:
+    """n float32 from an address on."""
+    return carray(_of_float32(place), n)
 
 
 @kernel
@@ -119,6 +110,12 @@ def _woven(r: Any, g: Any, b: Any, gains: Any, dtype: int, place: int, low: int)
         halves[3 * i] = red[i]
         halves[3 * i + 1] = green[i]
         halves[3 * i + 2] = blue[i]
+
+
+@kernel
+def affine(line: Any, gain: float, offset: float) -> None:
+    for i in range(line.size):
+        line[i] = line[i] * gain + offset
 
 
 @kernel

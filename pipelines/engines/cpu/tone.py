@@ -9,7 +9,6 @@ import numpy as np
 from numba import float32
 
 from .cache import kernel
-from .colour import solarize
 from .noise import normal, uniform
 
 ZERO, TOP, HALF = float32(0), float32(255), float32(0.5)
@@ -33,6 +32,12 @@ def posterize(planes: Any, bits: int) -> None:
         line = planes[c]
         for i in range(line.size):
             line[i] = whole(line[i]) & kept
+
+
+@kernel
+def solarize(line: Any, threshold: float) -> None:
+    for i in range(line.size):
+        line[i] = TOP - line[i] if line[i] >= threshold else line[i]
 
 
 @kernel

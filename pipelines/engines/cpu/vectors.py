@@ -28,7 +28,7 @@ BITS = 22
 """Pillow's weights are multiples of 2**-22."""
 
 
-def _vector(kind: Any, lanes: int, value: Any = None) -> Any:
+def vector(kind: Any, lanes: int, value: Any = None) -> Any:
     """A vector type; with a value (a list, or one for all lanes), a constant of it."""
     form = ir.VectorType(kind, lanes)
     if value is None:
@@ -36,17 +36,17 @@ def _vector(kind: Any, lanes: int, value: Any = None) -> Any:
     return ir.Constant(form, value if isinstance(value, list) else [value] * lanes)
 
 
-def _splat(builder: Any, value: Any, lanes: int) -> Any:
-    none = ir.Constant(_vector(value.type, lanes), ir.Undefined)
+def splat(builder: Any, value: Any, lanes: int) -> Any:
+    none = ir.Constant(vector(value.type, lanes), ir.Undefined)
     one = builder.insert_element(none, value, ir.Constant(I32, 0))
-    return builder.shuffle_vector(one, none, _vector(I32, lanes, 0))
+    return builder.shuffle_vector(one, none, vector(I32, lanes, 0))
 
 
-def _load(builder: Any, address: Any, kind: Any, align: int) -> Any:
+def load(builder: Any, address: Any, kind: Any, align: int) -> Any:
     return builder.load(builder.inttoptr(address, kind.as_pointer()), align=align)
 
 
-def _store(builder: Any, value: Any, address: Any, align: int) -> None:
+def store_vector(builder: Any, value: Any, address: Any, align: int) -> None:
     builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=align)
 
 
@@ -59,7 +59,7 @@ def _block_starts(builder: Any, n: Any, lanes: int) -> Any:
         yield builder.select(builder.icmp_signed("<", start, last), start, last)
 
 
-def _of_addresses(count: int, build: Callable[..., None]) -> Any:
+def of_addresses(count: int, build: Callable[..., None]) -> Any:
     """An intrinsic of `count` int64 arguments and no result."""
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         build(builder, *args)
@@ -72,6 +72,8 @@ def _of_addresses(count: int, build: Callable[..., None]) -> Any:
         return intrinsic(lambda context, a, b, c, d, e: (signature, code))
     if count == 6:
         return intrinsic(lambda context, a, b, c, d, e, f: (signature, code))
+    if count == 9:
+        return intrinsic(lambda context, a, b, c, d, e, f, g, h, i: (signature, code))
     return intrinsic(lambda context, a, b, c, d, e, f, g: (signature, code))
 
 
@@ -98,21 +100,21 @@ def inside(array: Any, row: int, column: int) -> Any:
 def _weighted(lanes: int) -> Any:
     def build(builder: Any, source: Any, stride: Any, count: Any, weights: Any, apart: Any, out: Any, n: Any) -> None:
         for start in _block_starts(builder, n, lanes):
-            total = cgutils.alloca_once(builder, _vector(I32, lanes))
-            builder.store(_vector(I32, lanes, 1 << (BITS - 1)), total)
+            total = cgutils.alloca_once(builder, vector(I32, lanes))
+            builder.store(vector(I32, lanes, 1 << (BITS - 1)), total)
             row = builder.add(source, start)
             with cgutils.for_range(builder, count) as tap:
-                levels = _load(builder, builder.add(row, builder.mul(tap.index, stride)), _vector(I8, lanes), 1)
-                weight = _load(builder, builder.add(weights, builder.mul(tap.index, apart)), I32, 4)
-                product = builder.mul(builder.zext(levels, _vector(I32, lanes)), _splat(builder, weight, lanes))
+                levels = load(builder, builder.add(row, builder.mul(tap.index, stride)), vector(I8, lanes), 1)
+                weight = load(builder, builder.add(weights, builder.mul(tap.index, apart)), I32, 4)
+                product = builder.mul(builder.zext(levels, vector(I32, lanes)), splat(builder, weight, lanes))
                 builder.store(builder.add(builder.load(total), product), total)
-            v = builder.ashr(builder.load(total), _vector(I32, lanes, BITS))
-            low, high = _vector(I32, lanes, 0), _vector(I32, lanes, 255)
+            v = builder.ashr(builder.load(total), vector(I32, lanes, BITS))
+            low, high = vector(I32, lanes, 0), vector(I32, lanes, 255)
             v = builder.select(builder.icmp_signed(">", v, low), v, low)
             v = builder.select(builder.icmp_signed("<", v, high), v, high)
-            _store(builder, builder.trunc(v, _vector(I8, lanes)), builder.add(out, start), 1)
+            store_vector(builder, builder.trunc(v, vector(I8, lanes)), builder.add(out, start), 1)
 
-    return _of_addresses(7, build)
+    return of_addresses(7, build)
 
 
 _bytes_32, _bytes_8, _bytes_1 = _weighted(32), _weighted(8), _weighted(1)
@@ -136,22 +138,22 @@ def weighted_bytes(source: int, stride: int, count: int, weights: int, apart: in
 def _mirrored_sum(lanes: int, fixed: int | None) -> Any:
     """fixed: a reach known when compiling, whose taps are unrolled and whose weights stay in registers."""
     def build(builder: Any, source: Any, stride: Any, reach: Any, weights: Any, out: Any, n: Any) -> None:
-        form = _vector(F32, lanes)
+        form = vector(F32, lanes)
 
         def weight(k: Any) -> Any:
-            return _splat(builder, _load(builder, builder.add(weights, builder.shl(k, I64(2))), F32, 4), lanes)
+            return splat(builder, load(builder, builder.add(weights, builder.shl(k, I64(2))), F32, 4), lanes)
 
         def pair(centre: Any, k: Any, by: Any) -> Any:
             distance = builder.mul(k, stride)
-            both = builder.fadd(_load(builder, builder.sub(centre, distance), form, 4),
-                                _load(builder, builder.add(centre, distance), form, 4))
+            both = builder.fadd(load(builder, builder.sub(centre, distance), form, 4),
+                                load(builder, builder.add(centre, distance), form, 4))
             return builder.fmul(both, by)
 
         known = [weight(I64(k)) for k in range(1 + (fixed or 0))]
         for start in _block_starts(builder, n, lanes):
             offset = builder.shl(start, I64(2))
             centre = builder.add(source, offset)
-            value = builder.fmul(_load(builder, centre, form, 4), known[0])
+            value = builder.fmul(load(builder, centre, form, 4), known[0])
             if fixed is None:
                 total = cgutils.alloca_once(builder, form)
                 builder.store(value, total)
@@ -162,9 +164,9 @@ def _mirrored_sum(lanes: int, fixed: int | None) -> Any:
             else:
                 for j in range(1, fixed + 1):
                     value = builder.fadd(value, pair(centre, I64(j), known[j]))
-            _store(builder, value, builder.add(out, offset), 4)
+            store_vector(builder, value, builder.add(out, offset), 4)
 
-    return _of_addresses(6, build)
+    return of_addresses(6, build)
 
 
 _reach_1, _reach_2, _reach_3, _reach_6 = (_mirrored_sum(16, reach) for reach in (1, 2, 3, 6))
@@ -192,17 +194,17 @@ def mirrored_sum(source: int, stride: int, reach: int, weights: int, out: int, n
 
 
 def _eight_sums(builder: Any, source: Any, step: Any, count: Any, weights: Any, out: Any) -> None:
-    form = _vector(F32, 8)
+    form = vector(F32, 8)
     total = cgutils.alloca_once(builder, form)
-    builder.store(_vector(F32, 8, 0.0), total)
+    builder.store(vector(F32, 8, 0.0), total)
     with cgutils.for_range(builder, count) as tap:
-        value = _splat(builder, _load(builder, builder.add(source, builder.mul(tap.index, step)), F32, 4), 8)
-        by = _load(builder, builder.add(weights, builder.shl(tap.index, I64(5))), form, 4)
+        value = splat(builder, load(builder, builder.add(source, builder.mul(tap.index, step)), F32, 4), 8)
+        by = load(builder, builder.add(weights, builder.shl(tap.index, I64(5))), form, 4)
         builder.store(builder.fadd(builder.load(total), builder.fmul(value, by)), total)
-    _store(builder, builder.load(total), out, 4)
+    store_vector(builder, builder.load(total), out, 4)
 
 
-eight_sums = _of_addresses(5, _eight_sums)
+eight_sums = of_addresses(5, _eight_sums)
 """eight_sums(source, step, count, weights, out): out (8,) = the sum over k < count of the value at source + k * step bytes times
 row k of weights (count, 8); all float32, in this order."""
 
@@ -211,26 +213,26 @@ row k of weights (count, 8); all float32, in this order."""
 
 
 def _four_pixels(builder: Any, line: Any, offsets: Any, weights: Any, out: Any, step: Any, plane: Any, n: Any) -> None:
-    form = _vector(F32, 4)
-    magic = _vector(F32, 4, 12582912.0)  # 1.5 * 2**23: above it floats are whole numbers, so adding it rounds half to even
+    form = vector(F32, 4)
+    magic = vector(F32, 4, 12582912.0)  # 1.5 * 2**23: above it floats are whole numbers, so adding it rounds half to even
     with cgutils.for_range(builder, n) as pixel:
-        value = _vector(F32, 4, 0.0)
+        value = vector(F32, 4, 0.0)
         tap = builder.shl(pixel.index, I64(4))
         for k in range(4):
-            offset = builder.zext(_load(builder, builder.add(builder.add(offsets, tap), I64(4 * k)), I32, 4), I64)
-            weight = _splat(builder, _load(builder, builder.add(builder.add(weights, tap), I64(4 * k)), F32, 4), 4)
-            value = builder.fadd(value, builder.fmul(weight, _load(builder, builder.add(line, offset), form, 4)))
+            offset = builder.zext(load(builder, builder.add(builder.add(offsets, tap), I64(4 * k)), I32, 4), I64)
+            weight = splat(builder, load(builder, builder.add(builder.add(weights, tap), I64(4 * k)), F32, 4), 4)
+            value = builder.fadd(value, builder.fmul(weight, load(builder, builder.add(line, offset), form, 4)))
         value = builder.fsub(builder.fadd(value, magic), magic)
-        low, high = _vector(F32, 4, 0.0), _vector(F32, 4, 255.0)
+        low, high = vector(F32, 4, 0.0), vector(F32, 4, 255.0)
         value = builder.select(builder.fcmp_ordered(">", value, low), value, low)
         value = builder.select(builder.fcmp_ordered("<", value, high), value, high)
         to = builder.add(out, builder.mul(pixel.index, step))
         for c in range(3):
             level = builder.extract_element(value, ir.Constant(I32, c))
-            _store(builder, level, builder.add(to, builder.mul(plane, I64(c))), 4)
+            store_vector(builder, level, builder.add(to, builder.mul(plane, I64(c))), 4)
 
 
-four_pixels = _of_addresses(7, _four_pixels)
+four_pixels = of_addresses(7, _four_pixels)
 """four_pixels(line, offsets, weights, out, step, plane, n): pixel i of n is the sum of four pixels of line, float32 of r, g, b
 in turn, at offsets[4 * i : 4 * i + 4] bytes (int32) by weights[4 * i : 4 * i + 4] (float32), rounded half to even and clipped
 to 0..255; written to out + i * step, its channels `plane` bytes apart. One value after the last pixel of line is read."""
@@ -241,17 +243,17 @@ to 0..255; written to out + i * step, its channels `plane` bytes apart. One valu
 
 def _interleaved_rows(builder: Any, source: Any, source_stride: Any, out: Any, out_stride: Any) -> None:
     """A 16 x 16 block: interleaving the rows of its upper and lower half, four times over, transposes it."""
-    form = _vector(I8, 16)
-    low = _vector(I32, 16, [i // 2 + 16 * (i % 2) for i in range(16)])
-    high = _vector(I32, 16, [8 + i // 2 + 16 * (i % 2) for i in range(16)])
-    rows = [_load(builder, builder.add(source, builder.mul(source_stride, I64(i))), form, 1) for i in range(16)]
+    form = vector(I8, 16)
+    low = vector(I32, 16, [i // 2 + 16 * (i % 2) for i in range(16)])
+    high = vector(I32, 16, [8 + i // 2 + 16 * (i % 2) for i in range(16)])
+    rows = [load(builder, builder.add(source, builder.mul(source_stride, I64(i))), form, 1) for i in range(16)]
     for _ in range(4):
         rows = [builder.shuffle_vector(rows[i // 2], rows[i // 2 + 8], high if i % 2 else low) for i in range(16)]
     for i, row in enumerate(rows):
-        _store(builder, row, builder.add(out, builder.mul(out_stride, I64(i))), 1)
+        store_vector(builder, row, builder.add(out, builder.mul(out_stride, I64(i))), 1)
 
 
-_transpose_16 = _of_addresses(4, _interleaved_rows)
+_transpose_16 = of_addresses(4, _interleaved_rows)
 
 
 @kernel
