@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
 
@@ -91,13 +92,12 @@ class _Pixels:
 
 def _float32(v: float) -> float:
     """As LLVM wants a float constant: exactly one."""
-    import numpy as np
-
     return float(np.float32(v))
 
 
-def _turned(p: _Pixels, r: Any, g: Any, b: Any, k: Callable[[int], Any]) -> list[Any]:
+def _turned(p: _Pixels, rgb: list[Any], k: Callable[[int], Any]) -> list[Any]:
     """Pillow's circle without branches or divisions: everything is in units of the span between largest and smallest level."""
+    r, g, b = rgb
     top = p.most(r, p.most(g, b))
     span = p.sub(top, p.least(r, p.least(g, b)))
     across = p.where(top, "==", r, p.sub(g, b), p.where(top, "==", g, p.sub(b, r), p.sub(r, g)))
@@ -133,7 +133,7 @@ def _adjusted(p: _Pixels, code: int, rgb: list[Any], k: Callable[[int], Any]) ->
     if code == SATURATE_HSV:
         return _saturated_hsv(p, rgb, k)
     if code == HUE:
-        return _turned(p, *rgb, k)
+        return _turned(p, rgb, k)
     if code == GRAY:
         return [p.add(p.add(p.mul(rgb[0], k(0)), p.mul(rgb[1], k(1))), p.mul(rgb[2], k(2)))] * 3
     if code == SOLARIZE:
@@ -206,7 +206,7 @@ def _sweep(from_bytes: bool) -> Any:
 
 
 sweep_bytes, sweep_floats = _sweep(True), _sweep(False)
-"""sweep_bytes(source, apart, out, apart_out, codes, constants, count, n, sums): three planes of n <= LONGEST levels, uint8 for the
-one and float32 for the other, `apart` bytes from one to the next, go through `count` adjustments codes (count,) int64 with constants
-(count, CONSTANTS) float32, into three planes of float32, `apart_out` bytes apart; nowhere where out is 0. What is added up goes
-on top of sums (3,) int64. Where n is no multiple of LANES, the rest of the last sixteen is read and written as well."""
+"""sweep_bytes(source, apart, out, apart_out, codes, constants, count, n, sums): three planes of n <= LONGEST levels, uint8 for
+the one and float32 for the other, `apart` bytes from one to the next, go through `count` adjustments codes (count,) int64 with
+constants (count, CONSTANTS) float32, into three planes of float32, `apart_out` bytes apart; nowhere where out is 0. What is
+added up goes on top of sums (3,) int64. Where n is no multiple of LANES, the rest of the last sixteen is read and written too."""
