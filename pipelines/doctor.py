@@ -69,7 +69,7 @@ def examine(seconds: float = 2.0, batches: int = 200, say: Callable[[str], None]
         say(line)
     say("checks")
     if not report.machine["kernels_compiled"]:
-        say("  compiling the cpu engine's kernels for this processor first: once, about 45 seconds")
+        say("  compiling the cpu engine's kernels for this processor first: once, about 80 seconds")
     for run in _checks(batches):
         report.checks.append(run())
         say(f"  {report.checks[-1]}")

@@ -217,7 +217,7 @@ class Loader:
             from .engines.cpu import is_compiled
 
             if not is_compiled():
-                LOG.warning("compiling the cpu engine's kernels for this processor: once, about 45 seconds")
+                LOG.warning("compiling the cpu engine's kernels for this processor: once, about 80 seconds")
         if self.sidecar and not worker and sys.executable:
             try:
                 return SidecarFeed(pickled(job), layout, self.prefetch)
