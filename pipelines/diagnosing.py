@@ -163,12 +163,13 @@ def _tried(run: Run, report: Report, picked: Picked, part: Part, seconds: float)
         yield Trial(f"loader.engine={engine}", rate), {"engine": engine}
     if recipe.decode == "full" and setup.engine == "cpu":
         scaled = Recipe.from_dict({**recipe.to_dict(), "decode": "scaled"})
-        if max(measured.scales(scaled, picked.data)) > 1:
-            try:
-                rate = measured.views(part, scaled, run.open_loader, size, seconds)
-                yield Trial("recipe.decode=scaled", rate, pixels=True), {}
-            except UnsupportedRecipe:
-                pass
+        try:
+            worth_it = max(measured.scales(scaled, picked.data)) > 1
+            of_scaled = measured.views(part, scaled, run.open_loader, size, seconds) if worth_it else 0.0
+        except UnsupportedRecipe:  # views that cannot be made of scaled images
+            of_scaled = 0.0
+        if of_scaled:
+            yield Trial("recipe.decode=scaled", of_scaled, pixels=True), {}
     if setup.engine != "dali" and (packed := measured.smaller(picked, PACKED_PX, 4 * seconds)) is not None:
         small = Part(run.source, packed.index, packed.data)
         rate = measured.views(small, recipe, run.open_loader, size, seconds)

@@ -30,11 +30,13 @@ class Files:
 
     def read(self, path: Path, offset: int, size: int) -> bytes:
         """The bytes there are from offset on, size of them at most. Raises OSError."""
-        return os.pread(self._descriptor(path).number, size, offset)
+        held = self._descriptor(path)  # as long as it is read from, or another file might get its number meanwhile
+        return os.pread(held.number, size, offset)
 
     def will_need(self, path: Path, offset: int, size: int) -> None:
         """Ask the system to have these bytes in memory soon, where it can be asked (Linux). Raises OSError."""
-        os.posix_fadvise(self._descriptor(path).number, offset, size, os.POSIX_FADV_WILLNEED)
+        held = self._descriptor(path)
+        os.posix_fadvise(held.number, offset, size, os.POSIX_FADV_WILLNEED)
 
     def _descriptor(self, path: Path) -> _Descriptor:
         with self._lock:
