@@ -28,6 +28,7 @@ from .faults import BadSample
 from .image_header import image_size
 from .loader import Loader
 from .rates import each_second, loading, repeated
+from .read_ahead import InFiles
 from .source import Source
 from .sources.arrays import ArraySource
 from .specimens import encode
@@ -116,8 +117,9 @@ class FilePart(Part):
     """Of a source in local files, which a loader is told to read ahead by their places."""
 
     def extent(self, index: int) -> tuple[Path, int, int]:
-        found: tuple[Path, int, int] = self.source.extent(int(self.index[index]))  # type: ignore[attr-defined]
-        return found
+        source = self.source
+        assert isinstance(source, InFiles)
+        return source.extent(int(self.index[index]))
 
 
 def part_of(source: Source, picked: Picked) -> Part:

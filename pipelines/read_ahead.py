@@ -42,6 +42,8 @@ class InFiles(Protocol):
         """File, offset and size of what `read` reads. Raises OSError."""
         ...
 
+    def __len__(self) -> int: ...
+
 
 class Expected:
     """A sample that will be read. size: bytes counted for it; result: what reading gave, or what it raised."""
@@ -187,15 +189,15 @@ def read_ahead(source: Any, most: int) -> ReadAhead | None:
     """None where there is nothing to gain: most is 0, the samples lie in memory, or in local files and are small."""
     if most == 0 or isinstance(source, ArraySource):
         return None
-    if isinstance(source, InFiles) and _mean_size(source, len(source)) < SMALL_BYTES:  # type: ignore[arg-type]
+    if isinstance(source, InFiles) and _mean_size(source) < SMALL_BYTES:
         return None
     return ReadAhead(source, most)
 
 
-def _mean_size(source: InFiles, count: int) -> float:
+def _mean_size(source: InFiles) -> float:
     """Of 32 samples evenly spaced; those that are gone count as nothing."""
     sizes = [0]
-    for index in np.linspace(0, count - 1, 32).astype(np.int64).tolist():
+    for index in np.linspace(0, len(source) - 1, 32).astype(np.int64).tolist():
         with contextlib.suppress(Exception):
             sizes.append(source.extent(index)[2])
     return sum(sizes) / max(1, len(sizes) - 1)

@@ -62,7 +62,7 @@ def learn(method: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, rat
     norm = clip(method.parameters(), clip_grad)
     set_rate(optimizer, rate)
     optimizer.step()
-    method.after_step(progress)  # type: ignore[operator]
+    method.after_step(progress)  # type: ignore[operator]  # torch's stubs take a module's attributes for tensors
     return norm
 
 
