@@ -15,7 +15,9 @@ from typing import NamedTuple
 from .faults import DataError
 
 BLOCK = 512
-_FILE, _FOLDER, _LINKS, _LONG = b"0\0" + b"7", b"5", b"12346", b"LKx"
+FILE, FOLDER, LINKS, LONG = b"0\0" + b"7", b"5", b"12346", b"LKx"
+"""Kinds of members: regular, a folder, without data, and a name or PAX records that belong to the next."""
+
 _AGAIN = "copy or download it again, or make it again with all samples"
 
 
@@ -32,13 +34,13 @@ def members(path: Path) -> list[Member]:
     try:
         with path.open("rb") as file:
             return list(_read(path, file.fileno(), os.fstat(file.fileno()).st_size))
-    except _Rare:
+    except Rare:
         return _by_tarfile(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}): check the path and its permissions") from error
 
 
-class _Rare(Exception):
+class Rare(Exception):
     """Something in a header that tarfile knows better."""
 
 
@@ -50,31 +52,31 @@ def _read(path: Path, handle: int, end: int) -> Iterator[Member]:
             raise _not_a_tar(path, header) if at == 0 else _cut(path, at, end)
         if header.count(0) == BLOCK:
             return
-        if not _sum_is_right(header):
+        if not sum_is_right(header):
             raise _not_a_tar(path, header) if at == 0 else DataError(
                 f"{path}: damaged at offset {at}, where a tar header should be: {_AGAIN}")
-        kind, length = header[156:157], _number(header[124:136])
-        if kind in _LONG:
+        kind, length = header[156:157], number_in(header[124:136])
+        if kind in LONG:
             data = os.pread(handle, length, at + BLOCK)
             if len(data) < length:
                 raise _cut(path, at, end)
             if kind == b"L":
-                name = _text(data)
+                name = text_in(data)
             elif kind == b"x":
-                name, size = _pax(data, name)
-            at += BLOCK + _padded(length)
+                name, size = pax_in(data, name)
+            at += BLOCK + padded(length)
             continue
         if size is not None:
             length = size
-        if kind in _FILE:
+        if kind in FILE:
             if at + BLOCK + length > end:
                 raise _cut(path, at, end)
-            yield Member(name if name is not None else _name(header), at + BLOCK, length)
-        elif kind in _LINKS:
+            yield Member(name if name is not None else name_in(header), at + BLOCK, length)
+        elif kind in LINKS:
             length = 0
-        elif kind not in _FOLDER:
-            raise _Rare
-        at, name, size = at + BLOCK + _padded(length), None, None
+        elif kind not in FOLDER:
+            raise Rare
+        at, name, size = at + BLOCK + padded(length), None, None
 
 
 def _by_tarfile(path: Path) -> list[Member]:
@@ -104,7 +106,7 @@ def _not_a_tar(path: Path, start: bytes) -> DataError:
     return DataError(f"{path}: not a tar: give tar shards, or a folder of images as the folder itself")
 
 
-def _sum_is_right(header: bytes) -> bool:
+def sum_is_right(header: bytes) -> bool:
     """The sum of all bytes, its own field counted as blanks."""
     digits = header[148:156].strip(b" \0")
     try:
@@ -113,45 +115,48 @@ def _sum_is_right(header: bytes) -> bool:
         return False
 
 
-def _number(field: bytes) -> int:
-    """Octal digits, or base 256 where the first bit is set (GNU, for 8 GiB and more)."""
+def number_in(field: bytes) -> int:
+    """Octal digits, or base 256 where the first bit is set (GNU, for 8 GiB and more). Raises Rare."""
     if field[0] & 0x80:
         return int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
     try:
         return int(field.strip(b" \0") or b"0", 8)
     except ValueError:
-        raise _Rare from None
+        raise Rare from None
 
 
-def _name(header: bytes) -> str:
-    name = _text(header[:100])
-    prefix = _text(header[345:500]) if header[257:263] == b"ustar\0" else ""  # GNU keeps times there
+def name_in(header: bytes) -> str:
+    """Of the member that the header begins, where no long name went before it."""
+    name = text_in(header[:100])
+    prefix = text_in(header[345:500]) if header[257:263] == b"ustar\0" else ""  # GNU keeps times there
     return f"{prefix}/{name}" if prefix else name
 
 
-def _pax(data: bytes, name: str | None) -> tuple[str | None, int | None]:
-    """Records "length key=value\\n"; of them only path and size matter here."""
+def pax_in(data: bytes, name: str | None) -> tuple[str | None, int | None]:
+    """Records "length key=value\\n"; of them only path and size matter here. Raises Rare."""
     size, at = None, 0
     while at < len(data) and data[at] != 0:
         digits, _, _ = data[at:at + 20].partition(b" ")
         if not digits.isdigit() or int(digits) <= len(digits):
-            raise _Rare
+            raise Rare
         key, _, value = data[at + len(digits) + 1:at + int(digits) - 1].partition(b"=")
         if key.startswith(b"GNU.sparse"):
-            raise _Rare
+            raise Rare
         if key == b"path":
-            name = _text(value)
+            name = text_in(value)
         elif key == b"size":
             if not value.isdigit():
-                raise _Rare
+                raise Rare
             size = int(value)
         at += int(digits)
     return name, size
 
 
-def _text(field: bytes) -> str:
+def text_in(field: bytes) -> str:
+    """Up to the first zero byte."""
     return field.partition(b"\0")[0].decode("utf-8", "backslashreplace")
 
 
-def _padded(length: int) -> int:
+def padded(length: int) -> int:
+    """To whole blocks."""
     return -(-length // BLOCK) * BLOCK
