@@ -19,13 +19,17 @@ def cache_folder() -> Path:
 
 
 def write_whole(path: Path, data: bytes) -> bool:
-    """Write a file under a temporary name, then rename it. False, and no file, where that is not possible."""
+    """Write a file under a temporary name, then rename it once it has reached the disk. False, and no file, where that is not
+    possible."""
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
+            file.flush()
+            os.fchmod(handle, 0o644)  # a temporary file is its owner's alone
+            os.fsync(handle)
         os.replace(temporary, path)
     except OSError:
         if temporary is not None:

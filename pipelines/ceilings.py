@@ -116,7 +116,7 @@ class Part:
 class FilePart(Part):
     """Of a source in local files, which a loader is told to read ahead by their places."""
 
-    def extent(self, index: int) -> tuple[Path, int, int]:
+    def extent(self, index: int) -> tuple[str | Path, int, int]:
         source = self.source
         assert isinstance(source, InFiles)
         return source.extent(int(self.index[index]))

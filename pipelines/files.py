@@ -11,7 +11,7 @@ from threading import Lock
 class _Descriptor:
     """Closed when the last reader lets go of it, so that one thread may drop a file from which another reads."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | Path) -> None:
         self.number = -1
         self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
@@ -26,19 +26,19 @@ class Files:
     def __init__(self, most: int = 128) -> None:
         self.most = most
         self._lock = Lock()
-        self._open: OrderedDict[Path, _Descriptor] = OrderedDict()
+        self._open: OrderedDict[str | Path, _Descriptor] = OrderedDict()
 
-    def read(self, path: Path, offset: int, size: int) -> bytes:
+    def read(self, path: str | Path, offset: int, size: int) -> bytes:
         """The bytes there are from offset on, size of them at most. Raises OSError."""
         held = self._descriptor(path)  # as long as it is read from, or another file might get its number meanwhile
         return os.pread(held.number, size, offset)
 
-    def will_need(self, path: Path, offset: int, size: int) -> None:
+    def will_need(self, path: str | Path, offset: int, size: int) -> None:
         """Ask the system to have these bytes in memory soon, where it can be asked (Linux). Raises OSError."""
         held = self._descriptor(path)
         os.posix_fadvise(held.number, offset, size, os.POSIX_FADV_WILLNEED)
 
-    def _descriptor(self, path: Path) -> _Descriptor:
+    def _descriptor(self, path: str | Path) -> _Descriptor:
         with self._lock:
             found = self._open.get(path)
             if found is not None:

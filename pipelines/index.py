@@ -1,4 +1,4 @@
-"""Where the images of a tar shard lie: offsets, sizes, image dimensions, labels and names; made once, then cached.
+"""Where the images of a tar shard lie: offsets, sizes, image dimensions, labels, names, and checksums where a packer made them.
 
 Members are grouped as WebDataset does: neighbours with the same path up to the first dot of the file name are one sample.
 The image is the first member with an image's extension; the label an integer in `.cls`, or "label" or "cls" in `.json`.
@@ -6,10 +6,10 @@ The image is the first member with an image's extension; the label an integer in
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -18,17 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from .cache import cache_folder, write_whole
-from .faults import DataError
 from .image_header import size_by_parts
 from .tar import Member, members
 
-INDEX_VERSION = 1
 EXTENSIONS = frozenset(["jpg", "jpeg", "jpe", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm"])
 RECORD = np.dtype([("offset", "<i8"), ("size", "<i8"), ("height", "<i4"), ("width", "<i4"), ("label", "<i8"),
-                   ("name_end", "<i8")])
+                   ("name_end", "<i8"), ("crc32", "<u4")])
 
-_CLS_BYTES, _JSON_BYTES = 64, 1 << 20
+_CLS_BYTES, _JSON_BYTES, _AT_ONCE = 64, 1 << 20, 1 << 20
 _GROUP = re.compile(r"((?:.*/)?[^./]+)\.([^/]*)", re.DOTALL)
 _LABEL = re.compile(r"\s*\+?(\d{1,18})\s*", re.ASCII)
 
@@ -37,11 +34,13 @@ _LABEL = re.compile(r"\s*\+?(\d{1,18})\s*", re.ASCII)
 class ShardIndex:
     """Samples of one tar. records (n,) RECORD: height and width are 0 where the header cannot be read, label -1 where
     there is none; names: all members' names in UTF-8 without a break, record i's ending at name_end.
-    digest: changes with names, sizes, dimensions and labels, but not with where the tar lies. stored: in the cache."""
+    digest: changes with names, sizes, dimensions and labels, but not with where the tar lies. checksums: the records have
+    them, of each image's bytes. stored: in a file that can be read again."""
 
     records: np.ndarray
-    names: bytes
+    names: bytes | memoryview
     digest: str
+    checksums: bool = False
     stored: bool = False
 
     def __len__(self) -> int:
@@ -54,9 +53,13 @@ class ShardIndex:
     def label(self, row: int) -> int:
         return self.records.item(row)[4]
 
+    def is_whole(self, row: int, data: bytes) -> bool:
+        """Whether these are the bytes that were packed; True where no checksum is known."""
+        return not self.checksums or zlib.crc32(data) == self.records.item(row)[6]
+
     def name(self, row: int) -> str:
         start = self.records.item(row - 1)[5] if row else 0
-        return self.names[start:self.records.item(row)[5]].decode("utf-8", "backslashreplace")
+        return bytes(self.names[start:self.records.item(row)[5]]).decode("utf-8", "backslashreplace")
 
     def key(self, row: int) -> str:
         return key_of(self.name(row))
@@ -71,32 +74,15 @@ def key_of(name: str) -> str:
     return folder + slash + base.partition(".")[0]
 
 
-def load_index(path: Path) -> ShardIndex:
-    """The index of a tar, from the cache if that knows this very file (path, size, time of change), else made now and
-    cached where the cache can be written. Raises DataError for a file that is missing, cut short, or not a tar."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}): check the path") from error
-    about = f"{INDEX_VERSION}\n{path.resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
-    cached = _cache_file(path)
-    found = _read_cached(cached, about)
-    if found is not None:
-        return found
-    made = build_index(path)
-    stored = write_whole(cached, _packed(made, about))
-    return ShardIndex(made.records, made.names, made.digest, stored)
+def build_index(path: Path, checksums: bool = False) -> ShardIndex:
+    """Read a tar's headers, the first bytes of each image, and labels; for checksums, all bytes of the images. Raises DataError
+    for a file that is missing, cut short, or not a tar."""
+    return index_of(path, members(path), checksums)
 
 
-def forget(path: Path) -> None:
-    """Remove a tar's index from the cache, for a tar that is about to go."""
-    _cache_file(path).unlink(missing_ok=True)
-
-
-def build_index(path: Path) -> ShardIndex:
-    """Read a tar's headers, the first bytes of each image, and labels. Raises DataError as load_index does."""
+def index_of(path: Path, found: list[Member], checksums: bool = False) -> ShardIndex:
+    """The index of those members of a tar. Raises OSError."""
     rows, names, end = [], [], 0
-    found = members(path)
     with path.open("rb") as file:
         handle = file.fileno()
         for group in groups(found):
@@ -105,12 +91,13 @@ def build_index(path: Path) -> ShardIndex:
                 name = image.name.encode("utf-8", "backslashreplace")
                 end += len(name)
                 names.append(name)
-                rows.append((image.offset, image.size, *_dimensions(handle, image), _label(handle, group), end))
+                rows.append((image.offset, image.size, *_dimensions(handle, image), _label(handle, group), end,
+                             _checksum(handle, image) if checksums else 0))
     records = np.array(rows, RECORD)
     digest = blake2b(b"".join(names), digest_size=16)
     for field in ("size", "height", "width", "label", "name_end"):
         digest.update(np.ascontiguousarray(records[field]).tobytes())
-    return ShardIndex(records, b"".join(names), digest.hexdigest())
+    return ShardIndex(records, b"".join(names), digest.hexdigest(), checksums)
 
 
 def groups(found: list[Member]) -> Iterator[dict[str, Member]]:
@@ -133,6 +120,16 @@ def groups(found: list[Member]) -> Iterator[dict[str, Member]]:
 
 def _dimensions(handle: int, image: Member) -> tuple[int, int]:
     return size_by_parts(lambda most: os.pread(handle, most, image.offset), image.size)
+
+
+def _checksum(handle: int, image: Member) -> int:
+    found, at = 0, 0
+    while at < image.size:
+        data = os.pread(handle, min(_AT_ONCE, image.size - at), image.offset + at)
+        if not data:
+            break
+        found, at = zlib.crc32(data, found), at + len(data)
+    return found
 
 
 def _label(handle: int, group: dict[str, Member]) -> int:
@@ -159,31 +156,3 @@ def label_in(about: Any) -> int:
             if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63:
                 return value
     return -1
-
-
-def _cache_file(path: Path) -> Path:
-    """One file a path, so that the index of a changed tar takes the old one's place."""
-    name = blake2b(os.fsencode(path.resolve()), digest_size=16).hexdigest()
-    return cache_folder() / "index" / f"{name}.npz"
-
-
-def _packed(index: ShardIndex, about: str) -> bytes:
-    file = io.BytesIO()
-    np.savez(file, records=index.records, names=np.frombuffer(index.names, np.uint8),
-             about=np.frombuffer(f"{index.digest}\n{about}".encode("utf-8", "surrogateescape"), np.uint8))
-    return file.getvalue()
-
-
-def _read_cached(path: Path, about: str) -> ShardIndex | None:
-    """None where there is no index of this file, or anything is wrong with it: it is then made again."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            digest, _, same = arrays["about"].tobytes().decode("utf-8", "surrogateescape").partition("\n")
-            if same != about:
-                return None
-            records, names = arrays["records"], arrays["names"].tobytes()
-        if records.dtype != RECORD or (len(records) and int(records["name_end"][-1]) != len(names)):
-            return None
-        return ShardIndex(records, names, digest, stored=True)
-    except Exception:  # a damaged zip raises many things; none of them matters
-        return None

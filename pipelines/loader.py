@@ -65,7 +65,8 @@ class Loader:
     bytes of encoded samples are read before they are needed, 0 for none: of local files the system is told what to have ready,
     other sources are read by 16 threads, and their bytes kept.
     sidecar: render in a process of its own, which a busy trainer cannot slow down; otherwise in threads of this one.
-    max_bad: the fraction of samples that stand-ins may replace before the run stops.
+    max_bad: the fraction of samples that stand-ins may replace before the run stops. verify: images of packed shards are
+    compared with their checksums, and those that differ replaced.
 
     One loader is one stream: a loop left by `break` goes on, in the next loop, with the batch after the last one handed
     out. Raises ValueError, in one line, for what cannot work.
@@ -75,7 +76,7 @@ class Loader:
                  rank: int | None = None, world_size: int | None = None, threads: int | None = None, engine: str = "auto",
                  device: torch.device | str | None = None, dtype: str | torch.dtype = "float32", last: str = "drop",
                  shuffle: str = "auto", lanes: int = 256, window: int = 16, prefetch: int | None = None, sidecar: bool = True,
-                 max_bad: float = 0.01, read_ahead_bytes: int = 1 << 26, channels_last: bool = False,
+                 max_bad: float = 0.01, read_ahead_bytes: int = 1 << 26, channels_last: bool = False, verify: bool = True,
                  dali: DaliOptions | None = None) -> None:
         self._feed: Feed | None = None
         self._faults = 0
@@ -93,7 +94,7 @@ class Loader:
         self.channels_last = channels_last
         self._check(shuffle, prefetch)
         self.prefetch = self._batches_ahead() if prefetch is None else prefetch
-        self.source: Source = open_source(source)
+        self.source: Source = open_source(source, verify)
         if shuffle == "auto":
             shuffle = "full" if self.source.local else "lanes"
         self._order = Order(self.source.shard_sizes, seed, lanes=lanes, window=window, shuffle=shuffle)

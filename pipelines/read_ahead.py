@@ -38,7 +38,7 @@ PENDING, BUSY, READY, TAKEN = range(4)
 class InFiles(Protocol):
     """A source whose samples lie in local files."""
 
-    def extent(self, index: int) -> tuple[Path, int, int]:
+    def extent(self, index: int) -> tuple[str | Path, int, int]:
         """File, offset and size of what `read` reads. Raises OSError."""
         ...
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
+from .catalogue import CATALOGUE, read_catalogue
 from .faults import BadSample, DataError
 from .patterns import expand
 from .sources.arrays import ArraySource
@@ -59,26 +60,29 @@ class Source(Protocol):
 Data: TypeAlias = "str | Path | Sequence[Any] | np.ndarray | Source"
 
 
-def open_source(source: Data) -> Source:
+def open_source(source: Data, verify: bool = True) -> Source:
     """The source that is meant by
 
     - tar shards: a path, a brace pattern, a glob, or a list of them;
+    - a folder of packed shards, with their catalogue: all of them;
     - a folder of images: its folders are classes, numbered by name; without any it is unlabelled;
     - arrays: uint8 (N, H, W, 3), a list of (H, W, 3), or a pair of either with labels (N,);
     - a Source, taken as it is.
+
+    verify: images of packed shards are compared with their checksums.
 
     Raises DataError, in one line, where there is no image, and for whatever cannot be read.
     """
     if isinstance(source, str | Path):
         paths = expand([source])
-        return _of_folder(paths[0]) if len(paths) == 1 and paths[0].is_dir() else TarSource(_files(paths))
+        return _of_folder(paths[0], verify) if len(paths) == 1 and paths[0].is_dir() else TarSource(_files(paths), verify)
     if isinstance(source, np.ndarray) or hasattr(source, "__array__"):
         return ArraySource(source)
     if isinstance(source, list | tuple):
         if not source:
             raise DataError("data: an empty list: give tar shards, a folder of images, or arrays")
         if all(isinstance(each, str | Path) for each in source):
-            return TarSource(_files(expand(source)))
+            return TarSource(_files(expand(source)), verify)
         if isinstance(source, tuple) and len(source) == 2 and np.ndim(source[1]) == 1:
             return ArraySource(source[0], source[1])
         return ArraySource(source)
@@ -88,11 +92,14 @@ def open_source(source: Data) -> Source:
                     "a folder of images, arrays, or a Source")
 
 
-def _of_folder(folder: Path) -> Source:
+def _of_folder(folder: Path, verify: bool) -> Source:
+    packed = read_catalogue(folder)
+    if packed is not None:
+        return TarSource([folder / name for name in packed.names], verify)
     tars = sorted(path.name for path in folder.glob("*.tar"))
     if tars:  # never all of them unasked: training and test shards often lie side by side
-        raise DataError(f"{folder}: a folder of {len(tars)} tars, from {tars[0]} to {tars[-1]}: say which, "
-                        f"as in {folder / 'NAME-*.tar'}")
+        raise DataError(f"{folder}: a folder of {len(tars)} tars, from {tars[0]} to {tars[-1]} and no {CATALOGUE}: say "
+                        f"which, as in {folder / 'NAME-*.tar'}")
     return FolderSource(folder)
 
 

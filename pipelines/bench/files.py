@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..decode import BadSample, decode
 from ..image_header import read_header
-from ..index import forget
+from ..index_file import forget
 from ..shard_writer import write_shard
 from ..source import DataError, Source, open_source
 

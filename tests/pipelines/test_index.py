@@ -1,17 +1,15 @@
-"""The index of a shard: what is a sample, its size, label and name; and a cache that can be lost at any time."""
+"""The index of a shard: what is a sample, its size, label, name and checksum."""
 
 from __future__ import annotations
 
 import json
-import os
 import pickle
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
-from viewmill.pipelines import index
-from viewmill.pipelines.index import ShardIndex, build_index, load_index
+from viewmill.pipelines.index import build_index
+from viewmill.pipelines.index_file import load_index
 
 from .shards import encoded, picture, shard, write_tar
 
@@ -29,10 +27,6 @@ def of(path: Path, files: list[tuple[str, bytes]]) -> list[tuple[str, int]]:
     """(key, label) of each sample."""
     found = build_index(write_tar(path / "x.tar", files))
     return list(zip(found.keys(), found.records["label"].tolist(), strict=True))
-
-
-def equal(a: ShardIndex, b: ShardIndex) -> bool:
-    return np.array_equal(a.records, b.records) and a.names == b.names and a.digest == b.digest
 
 
 def test_a_shard_of_images_and_labels(tmp_path: Path) -> None:
@@ -137,78 +131,6 @@ class TestDigest:
     def test_changes_with_label_key_number_order_length_and_size(self, tmp_path: Path,
                                                                  files: list[tuple[str, bytes]]) -> None:
         assert self.digest(tmp_path, files) != self.digest(tmp_path, [*self.base])
-
-
-class TestCache:
-    def made(self, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-        """The tars that are really read from now on."""
-        calls: list[Path] = []
-        build = index.build_index
-        monkeypatch.setattr(index, "build_index", lambda path: (calls.append(path), build(path))[1])
-        return calls
-
-    def test_the_second_time_nothing_is_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        path, calls = shard(tmp_path / "x.tar", 4), self.made(monkeypatch)
-        first, second = load_index(path), load_index(path)
-        assert equal(first, second) and first.stored and second.stored and calls == [path]
-
-    def test_a_changed_tar_is_read_anew(self, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        path, calls = shard(tmp_path / "x.tar", 4), self.made(monkeypatch)
-        load_index(path)
-        status = path.stat()
-        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
-        load_index(path)
-        shard(path, 15)
-        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))  # another size alone is enough
-        assert len(load_index(path)) == 15 and len(calls) == 3
-        assert len(list(cache.rglob("*.npz"))) == 1  # the old one's place is taken
-
-    def test_two_tars_of_one_name_do_not_share(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        calls = self.made(monkeypatch)
-        for name, count in (("a", 2), ("b", 3)):
-            (tmp_path / name).mkdir()
-            assert len(load_index(shard(tmp_path / name / "x.tar", count))) == count
-        assert len(load_index(tmp_path / "a" / "x.tar")) == 2 and len(calls) == 2
-
-    @pytest.mark.parametrize("damage", ["empty", "garbage", "cut", "flipped", "pickle", "other arrays",
-                                        "other version", "folder"])
-    def test_a_damaged_cache_is_made_again(self, tmp_path: Path, cache: Path, damage: str,
-                                           monkeypatch: pytest.MonkeyPatch) -> None:
-        path = shard(tmp_path / "x.tar", 4)
-        expected = load_index(path)
-        file = next(cache.rglob("*.npz"))
-        data = file.read_bytes()
-        if damage == "flipped":
-            at = data.index(expected.names)
-            data = data[:at] + b"9" + data[at + 1:]
-        elif damage == "pickle":
-            data = pickle.dumps({"records": 1})
-        elif damage == "other arrays":
-            about = np.load(file)["about"]
-            np.savez(file, about=about, records=np.zeros(3), names=np.zeros(3, np.uint8))
-            data = file.read_bytes()
-        elif damage == "other version":
-            monkeypatch.setattr(index, "INDEX_VERSION", 99)
-        if damage == "folder":
-            file.unlink()
-            file.mkdir()
-        elif damage != "other version":
-            file.write_bytes({"empty": b"", "garbage": b"garbage", "cut": data[:len(data) // 2]}.get(damage, data))
-        calls = self.made(monkeypatch)
-        assert equal(load_index(path), expected) and calls == [path]
-        if damage != "folder":
-            assert equal(load_index(path), expected) and calls == [path]  # and is whole again
-
-    def test_where_the_cache_cannot_be_written_the_index_is_kept_in_memory(self, tmp_path: Path,
-                                                                           monkeypatch: pytest.MonkeyPatch) -> None:
-        (tmp_path / "a file").write_text("in the way")
-        monkeypatch.setenv("VIEWMILL_CACHE_DIR", str(tmp_path / "a file" / "cache"))
-        found = load_index(shard(tmp_path / "x.tar", 4))
-        assert len(found) == 4 and not found.stored
-
-    def test_no_temporary_file_is_left(self, tmp_path: Path, cache: Path) -> None:
-        load_index(shard(tmp_path / "x.tar", 4))
-        assert [p.suffix for p in cache.rglob("*") if p.is_file()] == [".npz"]
 
 
 def test_an_image_is_never_decoded_and_nothing_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

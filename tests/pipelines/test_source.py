@@ -71,7 +71,7 @@ def test_a_source_is_taken_as_it_is(folder: Path) -> None:
     (7, "data: cannot read images from a int: give tar shards"),
     (None, "data: cannot read images from a NoneType"),
     (["{folder}/images", "{folder}/train-0.tar"], "images: a folder among 2 shards"),
-    ("{folder}", r"a folder of 3 tars, from train-0\.tar to train-2\.tar: say which, as in .*NAME-\*\.tar"),
+    ("{folder}", r"a folder of 3 tars, from train-0\.tar to train-2\.tar and no shards\.catalogue: say which, as in .*NAME-"),
     ("{folder}/empty", "empty: no images in this folder or below"),
     ("{folder}/images/cat/a.jpg", r"a\.jpg: not a tar: give tar shards, or a folder of images as the folder itself"),
     (["{folder}/train-0.tar", "{folder}/train-*.tar"], r"train-0\.tar: given twice"),

@@ -18,7 +18,7 @@ from viewmill.pipelines.bench.processes import PROC, tree
 from viewmill.pipelines.bench.rounds import Round
 from viewmill.pipelines.bench.scaling import table, thread_counts, thread_rows, with_views
 from viewmill.pipelines.decode import decode
-from viewmill.pipelines.index import _cache_file
+from viewmill.pipelines.index_file import cache_file
 from viewmill.pipelines.source import DataError, open_source
 
 from ..shards import encoded, picture
@@ -65,8 +65,8 @@ def test_the_files_of_a_run_are_the_users_spread_evenly_in_shards_none_of_which_
         assert sorted(files.encoded()) == sorted(taken)
         with pytest.raises(ValueError, match="a batch of 4 images is larger than the 3 files"):
             at_least(files, 4)
-        assert all(_cache_file(shard).exists() for shard in files.shards)
-    assert not any(shard.exists() or _cache_file(shard).exists() for shard in files.shards)
+        assert all(cache_file(shard).exists() for shard in files.shards)
+    assert not any(shard.exists() or cache_file(shard).exists() for shard in files.shards)
     with pytest.raises(DataError, match="not arrays"):
         chosen(open_source(pictures(3)), 3)
 
