@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from viewmill import Loader
 from viewmill.pipelines import survey as surveying
 from viewmill.pipelines.catalogue import (
     CATALOGUE,
@@ -26,7 +25,6 @@ from viewmill.pipelines.sources.tar import TarSource
 from viewmill.pipelines.survey import survey
 
 from .shards import shard
-from .streams import SMALL
 
 A = ShardEntry("a.tar", 5, 10240, 900, True, "01" * 16, "ab" * 32)
 B = ShardEntry("ü/b.tar", 0, 1024, 0, False, "23" * 16, mtime_ns=7)
@@ -118,32 +116,6 @@ def test_unpacked_shards_are_opened_once(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(opened) == 3 and len(set(prints)) == 1
     os.utime(paths[1], ns=(1, 1))
     assert TarSource(paths).shard_sizes.tolist() == [1, 2, 3] and len(opened) == 6
-
-
-class TestChecksums:
-    def change(self, folder: Path) -> None:
-        """One bit of one image, whose length stays."""
-        file = folder / "s-0.tar"
-        data = bytearray(file.read_bytes())
-        at = TarSource([file]).extent(2)[1] + 300
-        data[at] ^= 1
-        file.write_bytes(data)
-
-    def test_changed_bytes_are_a_bad_sample(self, packed: Path) -> None:
-        self.change(packed)
-        source = open_source(packed)
-        with pytest.raises(BadSample, match=r"^its bytes are not those that were packed \(checksum\)$"):
-            source.read(2)
-        assert isinstance(source.read(1), bytes) and isinstance(open_source(packed, verify=False).read(2), bytes)
-
-    def test_a_loader_replaces_them(self, packed: Path) -> None:
-        self.change(packed)
-        with Loader(str(packed), SMALL, 7, shuffle="none", sidecar=False, max_bad=1.0) as loader:
-            (batch,) = loader
-        assert batch.substitute.tolist() == [False, False, True, False, False, False, False]
-        with Loader(str(packed), SMALL, 7, shuffle="none", sidecar=False, verify=False) as loader:
-            (batch,) = loader
-        assert not batch.substitute.any()
 
 
 def test_a_packed_shard_that_shrinks_or_goes_gives_bad_samples(packed: Path) -> None:
