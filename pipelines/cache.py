@@ -18,9 +18,9 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "viewmill"
 
 
-def write_whole(path: Path, data: bytes) -> bool:
-    """Write a file under a temporary name, then rename it once it has reached the disk. False, and no file, where that is not
-    possible."""
+def write_whole(path: Path, data: bytes, durable: bool = False) -> bool:
+    """Write a file under a temporary name, then rename it; durable: once it has reached the disk. False, and no file, where
+    that is not possible."""
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,8 @@ def write_whole(path: Path, data: bytes) -> bool:
             file.write(data)
             file.flush()
             os.fchmod(handle, 0o644)  # a temporary file is its owner's alone
-            os.fsync(handle)
+            if durable:  # what a cache loses in a crash is made again, and waiting for the disk costs milliseconds a file
+                os.fsync(handle)
         os.replace(temporary, path)
     except OSError:
         if temporary is not None:

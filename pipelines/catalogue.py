@@ -163,7 +163,7 @@ def seal_shard(path: Path, index: ShardIndex | None = None) -> ShardEntry:
     found = build_index(path, checksums=True) if index is None else index
     facts = ShardFacts(path.stat().st_size, sha256_of(path))
     data = index_bytes(found, facts)
-    if not write_whole(Path(f"{path}{INDEX_SUFFIX}"), data):
+    if not write_whole(Path(f"{path}{INDEX_SUFFIX}"), data, durable=True):
         raise DataError(f"{path.parent}: cannot be written, so there is no place for {path.name}{INDEX_SUFFIX}: make room, or "
                         "allow it")
     return _entry(path.name, found, facts, len(data))
@@ -189,7 +189,7 @@ def _entry(name: str, index: ShardIndex, facts: ShardFacts, index_bytes: int) ->
 def write_catalogue(folder: Path, entries: Iterable[ShardEntry]) -> Path:
     """The catalogue of a folder, in the order given, whole or not there. Raises DataError where it cannot be written."""
     path = folder / CATALOGUE
-    if not write_whole(path, Catalogue.of(entries).to_bytes()):
+    if not write_whole(path, Catalogue.of(entries).to_bytes(), durable=True):
         raise DataError(f"{path}: cannot be written: make room, or allow it")
     return path
 
