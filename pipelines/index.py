@@ -10,7 +10,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -25,7 +25,10 @@ EXTENSIONS = frozenset(["jpg", "jpeg", "jpe", "png", "webp", "bmp", "gif", "tif"
 RECORD = np.dtype([("offset", "<i8"), ("size", "<i8"), ("height", "<i4"), ("width", "<i4"), ("label", "<i8"),
                    ("name_end", "<i8"), ("crc32", "<u4")])
 
-_CLS_BYTES, _JSON_BYTES, _AT_ONCE = 64, 1 << 20, 1 << 20
+CLS_BYTES, JSON_BYTES = 64, 1 << 20
+"""Longer files hold no label."""
+
+_AT_ONCE = 1 << 20
 _GROUP = re.compile(r"((?:.*/)?[^./]+)\.([^/]*)", re.DOTALL)
 _LABEL = re.compile(r"\s*\+?(\d{1,18})\s*", re.ASCII)
 
@@ -82,17 +85,28 @@ def build_index(path: Path, checksums: bool = False) -> ShardIndex:
 
 def index_of(path: Path, found: list[Member], checksums: bool = False) -> ShardIndex:
     """The index of those members of a tar. Raises OSError."""
-    rows, names, end = [], [], 0
     with path.open("rb") as file:
         handle = file.fileno()
-        for group in groups(found):
-            image = next((m for ext, m in group.items() if ext in EXTENSIONS), None)
-            if image is not None:
-                name = image.name.encode("utf-8", "backslashreplace")
-                end += len(name)
-                names.append(name)
-                rows.append((image.offset, image.size, *_dimensions(handle, image), _label(handle, group), end,
-                             _checksum(handle, image) if checksums else 0))
+        return assemble(((image, *_dimensions(handle, image), _label(handle, group), _checksum(handle, image) if checksums else 0)
+                         for image, group in samples(found)), checksums)
+
+
+def samples(found: list[Member]) -> Iterator[tuple[Member, dict[str, Member]]]:
+    """Groups that have an image: the first of them, and the group."""
+    for group in groups(found):
+        image = next((m for ext, m in group.items() if ext in EXTENSIONS), None)
+        if image is not None:
+            yield image, group
+
+
+def assemble(found: Iterable[tuple[Member, int, int, int, int]], checksums: bool = False) -> ShardIndex:
+    """The index of samples, in order: image, its height, width and label, and its checksum or 0."""
+    rows, names, end = [], [], 0
+    for image, height, width, label, checksum in found:
+        name = image.name.encode("utf-8", "backslashreplace")
+        end += len(name)
+        names.append(name)
+        rows.append((image.offset, image.size, height, width, label, end, checksum))
     records = np.array(rows, RECORD)
     digest = blake2b(b"".join(names), digest_size=16)
     for field in ("size", "height", "width", "label", "name_end"):
@@ -133,16 +147,19 @@ def _checksum(handle: int, image: Member) -> int:
 
 
 def _label(handle: int, group: dict[str, Member]) -> int:
-    """A whole number >= 0, or -1."""
-    cls = group.get("cls")
-    if cls is not None and cls.size <= _CLS_BYTES:
-        match = _LABEL.fullmatch(os.pread(handle, cls.size, cls.offset).decode("ascii", "replace"))
+    return label_of(*(os.pread(handle, member.size, member.offset) if member is not None and member.size <= most else None
+                      for member, most in ((group.get("cls"), CLS_BYTES), (group.get("json"), JSON_BYTES))))
+
+
+def label_of(cls: bytes | None, about: bytes | None) -> int:
+    """A whole number >= 0 from a sample's .cls, else from its .json; -1 where neither has one."""
+    if cls is not None:
+        match = _LABEL.fullmatch(cls.decode("ascii", "replace"))
         if match:
             return int(match[1])
-    about = group.get("json")
-    if about is not None and about.size <= _JSON_BYTES:
+    if about is not None:
         try:
-            return label_in(json.loads(os.pread(handle, about.size, about.offset)))
+            return label_in(json.loads(about))
         except (ValueError, RecursionError):
             pass
     return -1
