@@ -26,6 +26,8 @@ ONLY_IN = {
     "cv2": ("pipelines/bench/peers/albumentations.py",),
     "lightly": ("pipelines/bench/peers/lightly.py",),
     "webdataset": ("pipelines/source.py", "pipelines/pack.py", "pipelines/patterns.py", "pipelines/bench/peers/webdataset.py"),
+    "fsspec": ("pipelines/remote/store.py", "pipelines/remote/http.py"),
+    "aiohttp": ("pipelines/remote/http.py",),
     "timm": ("models/backbone.py", "models/training/optimizer.py"),
 }
 
