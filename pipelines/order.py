@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..augment.philox import words
+from .lanes import Lanes, Windows
 from .permutation import permute, round_keys
 
 SHUFFLES = ("full", "lanes", "none")
@@ -25,7 +26,8 @@ class Order:
       Position p is the next sample of lane p mod lanes, so a rank that serves every W-th position (W dividing lanes)
       reads the shards of its own lanes only, and those of one rank lie side by side where W is a product of the first
       prime factors of lanes, as any power of two for 256. Inside a lane samples are permuted within windows of about
-      `window` mean shard sizes, all of a lane's windows of equal size (to one sample).
+      `window` mean shard sizes, all of a lane's windows of equal size (to one sample), which no two of a rank's lanes begin
+      at one time: see `lanes`.
     - "none": as the data lie.
 
     Raises ValueError for no samples, an unknown shuffle, or a lane, window or seed out of range.
@@ -49,13 +51,9 @@ class Order:
         self._count = int(sizes.sum())
         self.lanes = min(lanes, self._count)
         self._shard_starts = np.cumsum(sizes) - sizes
-        self._lane_sizes = self._count // self.lanes + (np.arange(self.lanes) < self._count % self.lanes)
-        stretch = side_by_side(self.lanes)
-        in_sequence = np.argsort(stretch)
-        self._lane_starts = np.empty(self.lanes, np.int64)
-        self._lane_starts[in_sequence] = np.cumsum(self._lane_sizes[in_sequence]) - self._lane_sizes[in_sequence]
-        self._window_samples = max(1, round(window * self._count / np.count_nonzero(sizes)))
-        self._epoch: tuple[int, np.ndarray, np.ndarray, int] | None = None
+        self.window_samples = max(1, round(window * self._count / np.count_nonzero(sizes)))
+        self.cut = Lanes(self._count, self.lanes, self.window_samples)
+        self._kept: tuple[tuple[int, np.ndarray, np.ndarray, int], ...] = ()
 
     def __len__(self) -> int:
         return self._count
@@ -70,7 +68,7 @@ class Order:
             return position.copy()
         if self.shuffle == "full":
             return permute(position, self._count, round_keys(self.seed, epoch, _FIRST, "full")[0])
-        window = self._windows(position)
+        window = self.cut.at(position)
         return self._sample(epoch, window.start + self._slot(epoch, window))
 
     def stand_ins(self, epoch: int, position: int, count: int) -> np.ndarray:
@@ -81,7 +79,7 @@ class Order:
         own = int(self.index(epoch, np.array([position]))[0])
         found = np.zeros(0, np.int64)
         if self.shuffle == "lanes":
-            window = self._windows(np.array([position]))
+            window = self.cut.at(np.array([position]))
             size = int(window.size[0])
             slot = int(self._slot(epoch, window)[0])
             others = self._others(epoch, position, slot, size, min(count, size - 1), "stand-in")
@@ -97,18 +95,7 @@ class Order:
         chosen = permute(np.arange(count, dtype=np.int64), size - 1, keys) if count > 0 else np.zeros(0, np.int64)
         return chosen + (chosen >= own)
 
-    def _windows(self, position: np.ndarray) -> _Windows:
-        step, lane = np.divmod(position, self.lanes)
-        lane_size = self._lane_sizes[lane]
-        windows = -(-lane_size // self._window_samples)
-        small, larger = np.divmod(lane_size, windows)  # the first `larger` windows of a lane hold one sample more
-        edge = larger * (small + 1)
-        early = step < edge
-        number = np.where(early, step // (small + 1), larger + (step - edge) // np.maximum(small, 1))
-        first = number * small + np.minimum(number, larger)
-        return _Windows(start=self._lane_starts[lane] + first, size=small + (number < larger), step=step - first)
-
-    def _slot(self, epoch: int, window: _Windows) -> np.ndarray:
+    def _slot(self, epoch: int, window: Windows) -> np.ndarray:
         """Which sample of its window each position takes, counted from the window's start. A window is named by its start."""
         starts, which = np.unique(window.start, return_inverse=True)
         return permute(window.step, window.size, round_keys(self.seed, epoch, starts, "window")[which])
@@ -121,41 +108,29 @@ class Order:
         shard = shards[at]
         return self._shard_starts[shard] + place - (ends[at] - self.shard_sizes[shard])
 
+    def shards_between(self, epoch: int, start: int, size: int) -> np.ndarray:
+        """The shards (n,) int64 that have any of `size` samples from `start` on in the epoch's sequence, each once."""
+        shards, ends, first = self._sequence(epoch)
+        begin = (start + first) % self._count
+        parts = [(begin, min(begin + size, self._count)), (0, begin + size - self._count)]
+        found = [shards[np.searchsorted(ends, low, side="right"):np.searchsorted(ends, high, side="left") + 1]
+                 for low, high in parts if low < high]
+        within = np.concatenate(found) if found else shards[:0]
+        within = within[self.shard_sizes[within] > 0]
+        return within[:-1] if len(within) > 1 and within[0] == within[-1] else within
+
     def _sequence(self, epoch: int) -> tuple[np.ndarray, np.ndarray, int]:
         """The epoch's shards in order (S,), where in the sequence each ends (S,), and at which of its samples the first lane
-        begins. The latest epoch's is kept."""
-        kept = self._epoch
-        if kept is None or kept[0] != epoch:
-            count = len(self.shard_sizes)
-            shards = permute(np.arange(count), count, round_keys(self.seed, epoch, _FIRST, "shards")[0])
-            low, high = words(self.seed, epoch, _FIRST, "order/start", 2)[0].tolist()
-            kept = self._epoch = (epoch, shards, np.cumsum(self.shard_sizes[shards]), (high << 32 | low) % self._count)
-        return kept[1:]
+        begins. The latest two epochs' are kept: what is fetched ahead may be the next epoch's."""
+        for kept in self._kept:
+            if kept[0] == epoch:
+                return kept[1:]
+        count = len(self.shard_sizes)
+        shards = permute(np.arange(count), count, round_keys(self.seed, epoch, _FIRST, "shards")[0])
+        low, high = words(self.seed, epoch, _FIRST, "order/start", 2)[0].tolist()
+        made = (epoch, shards, np.cumsum(self.shard_sizes[shards]), (high << 32 | low) % self._count)
+        self._kept = (made, *self._kept[:1])
+        return made[1:]
 
-
-@dataclass(frozen=True)
-class _Windows:
-    """Of N positions: where their windows start in the epoch's sequence, how many samples those hold, and the position's
-    place among them; all (N,) int64."""
-
-    start: np.ndarray
-    size: np.ndarray
-    step: np.ndarray
-
-
-def side_by_side(lanes: int) -> np.ndarray:
-    """(lanes,) int64: which stretch of the sequence each lane is; the digits of its number, reversed.
-
-    So lanes that are equal modulo W, which one of W ranks serves, are neighbours: a shard that a stretch's end cuts is
-    then fetched by one rank only. With lanes = 8: 0 4 2 6 1 5 3 7.
-    """
-    number, stretch, left = np.arange(lanes), np.zeros(lanes, np.int64), lanes
-    factor = 2
-    while left > 1:
-        if left % factor:
-            factor += 1
-            continue
-        number, digit = np.divmod(number, factor)
-        stretch = stretch * factor + digit
-        left //= factor
-    return stretch
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": ()}  # sixteen bytes a shard, made again in milliseconds

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-VERSION = 1
+VERSION = 2
+"""2: lanes begin with a part of a window, and every second one is walked backwards; 1 meant other samples."""
 
 _MEANING = {
     "fingerprint": "other data (or the same, changed)",

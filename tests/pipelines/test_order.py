@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from viewmill.pipelines.order import Order, side_by_side
+from viewmill.pipelines.order import Order
 
 LAYOUTS = st.lists(st.integers(0, 30), min_size=1, max_size=30).filter(any)
 SHUFFLES = st.sampled_from(["full", "lanes", "none"])
@@ -72,14 +72,21 @@ class TestLanes:
             assert len(shards) in (5, 6) and (samples == 10).sum() >= 4
 
     def test_positions_at_one_time_touch_few_shards_of_a_lane(self) -> None:
-        """50 samples are three windows of 17, 17, 16 (two shards, 20 samples, at most): each within three shards."""
-        for number in range(8):
+        """50 samples are three windows of 17, 17, 16 (two shards, 20 samples, at most): each within three shards. Lane 4's first
+        is one of four eighths of 16 samples, 8, and its last the rest of it."""
+        for number, cuts in ((0, (17, 34)), (4, (8, 25, 42))):
             lane = shard_of(self.order, self.lane(number))
-            assert all(len(np.unique(part)) <= 3 for part in (lane[:17], lane[17:34], lane[34:]))
+            assert all(len(np.unique(part)) <= 3 for part in np.split(lane, cuts))
+
+    def test_lanes_come_to_new_shards_one_after_the_other(self) -> None:
+        """Shards of 10 in windows of 20: few lanes leave a shard behind at the same step, and none all of them together."""
+        last = np.concatenate([np.unique(shard_of(self.order, self.lane(number))[::-1], return_index=True)[1]
+                               for number in range(8)])
+        assert np.bincount(49 - last[last > 0], minlength=50).max() <= 4
 
     def test_samples_of_a_window_are_mixed(self) -> None:
         """Neither in the order of their shard, nor shard after shard."""
-        first = self.lane(3)[:17]
+        first = self.lane(3)[:14]
         shards = shard_of(self.order, first)
         assert any((np.diff(first[shards == each]) < 0).any() for each in np.unique(shards))
         assert (np.diff(shards) != 0).sum() > 2
@@ -106,14 +113,6 @@ def test_a_rank_reads_little_more_than_its_share_of_the_shards(world: int) -> No
     order = Order(sizes, 3, lanes=16, shuffle="lanes")
     read = [len(np.unique(shard_of(order, order.index(0, np.arange(rank, len(order), world))))) for rank in range(world)]
     assert 100 <= sum(read) <= 100 + world
-
-
-def test_lanes_equal_modulo_the_ranks_lie_side_by_side() -> None:
-    assert side_by_side(8).tolist() == [0, 4, 2, 6, 1, 5, 3, 7]
-    assert side_by_side(6).tolist() == [0, 3, 1, 4, 2, 5]  # even lanes first
-    assert side_by_side(7).tolist() == list(range(7))
-    for lanes in range(1, 100):
-        assert sorted(side_by_side(lanes)) == list(range(lanes))
 
 
 def test_more_lanes_than_samples_are_as_many_as_samples() -> None:
@@ -144,13 +143,14 @@ class TestStandIns:
         assert np.array_equal(chosen, pickle.loads(pickle.dumps(order)).stand_ins(epoch, position, count))
 
     def test_come_from_the_window_first(self) -> None:
-        """Lanes of 50, windows of 17, 17 and 16: the 16 others of the first window are the first 16 stand-ins."""
+        """Lanes of 50; lane 3 begins with seven eighths of a window of 16, 14 samples, the 13 others of which are the first
+        stand-ins."""
         order = Order([10] * 40, 7, lanes=8, window=2, shuffle="lanes")
-        window = set(order.index(0, np.arange(3, 3 + 17 * 8, 8)).tolist())
+        window = set(order.index(0, np.arange(3, 3 + 14 * 8, 8)).tolist())
         position = 3 + 5 * 8
         own = int(order.index(0, np.array([position]))[0])
         chosen = order.stand_ins(0, position, 20).tolist()
-        assert set(chosen[:16]) == window - {own} and not set(chosen[16:]) & window
+        assert set(chosen[:13]) == window - {own} and not set(chosen[13:]) & window
 
     def test_fewer_are_the_beginning_of_more(self) -> None:
         order = Order([10] * 40, 7, lanes=8, window=2, shuffle="lanes")

@@ -20,11 +20,11 @@ def test_survives_json_and_is_small() -> None:
     text = json.dumps(STATE.to_dict())
     assert len(text) < 1000
     assert StreamState.from_dict(json.loads(text)) == STATE
-    assert json.loads(text)["version"] == 1
+    assert json.loads(text)["version"] == 2
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"version": 2}, "version 2 is not known, this viewmill reads 1: load it with the viewmill that saved it"),
+    ({"version": 1}, "version 1 is not known, this viewmill reads 2: load it with the viewmill that saved it"),
     ({"version": None}, "version None is not known"),
     ({"epoch": "3"}, "epoch needs a whole number, got '3'"),
     ({"epoch": 3.0}, "epoch needs a whole number, got 3.0"),
