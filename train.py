@@ -38,8 +38,12 @@ from viewmill.models.training.overrides import plain, resolve
 from viewmill.models.training.progress import Meter, Progress, Waiting, Watch
 from viewmill.models.training.schedule import Plan, plan
 from viewmill.models.training.step import autocast_for, image_side, learn, parallel, place
+from viewmill.pipelines import counters
 from viewmill.pipelines.loader import Loader
 from viewmill.pipelines.source import Source, open_source
+
+QUARANTINE = "quarantine.jsonl"
+"""In the folder of a run, where some sample could not be used: which, and why."""
 
 
 def run(words: Sequence[str]) -> int:
@@ -67,8 +71,9 @@ def train(config: RunConfig, recipe: Recipe) -> dict[str, Any]:
     """Train to the end, or to the signal that stops it; afterwards config.out holds everything.
 
     Returns step, total, stopped (the signal, or 0), rank, out, seconds, images_per_s, data_wait, starved (the share of waiting
-    that was warned about, or 0), loss, and where it was measured knn, knn_untrained and knn_raw_pixels. Raises ValueError for
-    what the user can mend, RunFailure otherwise.
+    that was warned about, or 0), counted (the stats of all ranks' loaders, summed, as of the last line of the log),
+    substituted (of them the samples replaced), loss, and where it was measured knn, knn_untrained and knn_raw_pixels. Raises
+    ValueError for what the user can mend, RunFailure otherwise.
     """
     world = process.start(config.device)
     try:
@@ -117,7 +122,7 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
     whole, lap, waiting, watch = Meter(), Meter(), Waiting(world.device), Watch(config.data_wait_budget)
     began = saved_at = time.monotonic()
     saved_step = step if found is not None else -1
-    stopped, starved = 0, 0.0
+    stopped, starved, counted = 0, 0.0, loader.stats()
 
     def measure(step: int) -> None:
         """kNN, where it is due and was not done before a resume. Rank 0 measures; the others wait at the next step."""
@@ -176,7 +181,8 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
                 show.advance(step)
                 over = 0.0
                 if logs:
-                    numbers = process.mean_over_ranks(world, numbers) | {"lr": rate} | lap.rates()
+                    counted = counters.summed(process.gather(world, loader.stats()))
+                    numbers = process.mean_over_ranks(world, numbers) | {"lr": rate} | lap.rates() | counters.as_metrics(counted)
                     over, lap = watch.add(lap), Meter()
                     if step == steps.total:
                         numbers["data_wait_run"] = whole.rates()["data_wait"]
@@ -199,7 +205,7 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
                 log.close()
     summary = {"step": step, "total": steps.total, "stopped": stopped, "rank": world.rank, "out": str(out),
                "seconds": time.monotonic() - began, "starved": starved,
-               "substituted": sum(loader.stats()["substituted"].values()), **whole.rates()}
+               "substituted": sum(counted["substituted"].values()), "counted": counted, **whole.rates()}
     summary |= metrics.latest(out / "metrics.jsonl", "loss", *OnlineKnn.NAMES)
     if leader:
         metrics.draw_curves(out)
@@ -210,11 +216,12 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
 
 def open_loader(config: RunConfig, recipe: Recipe, source: Source, world: process.World, threads: int) -> Loader:
     """This rank's part of an endless stream of batches; the loop counts the steps."""
-    of = config.loader
+    of, out = config.loader, Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)  # also on machines that share no disk with rank 0's
     return Loader(source, recipe, config.batch_size // world.size, seed=config.seed, epochs=None, rank=world.rank,
                   world_size=world.size, threads=threads, engine=of.engine, device=world.device, last="drop", shuffle=of.shuffle,
                   lanes=of.lanes, window=of.window, prefetch=of.prefetch, sidecar=of.sidecar, max_bad=of.max_bad,
-                  read_ahead_bytes=of.read_ahead_bytes)
+                  read_ahead_bytes=of.read_ahead_bytes, quarantine=out / QUARANTINE)
 
 
 def checkpoint_due(config: RunConfig, steps: Plan, step: int, saved_at: float) -> bool:
@@ -253,10 +260,10 @@ def ending(summary: dict[str, Any]) -> str:
              f"waited for data {summary['data_wait']:.1%} of the time"]
     if summary["images_per_s"] == 0:
         lines = [f"done       already: step {summary['step']} of {summary['total']}; more epochs=, or another out=, begin anew"]
-    if summary["substituted"]:
-        lines += [f"replaced   {summary['substituted']} images that could not be used, by stand-ins; the log above names them"]
+    else:
+        lines += [f"data       {counters.in_words(summary['counted'], Path(summary['out'], QUARANTINE))}"]
     if summary["starved"]:
-        lines += [f"data       a warning above says that {summary['starved']:.0%} of the time went by waiting, and what to do"]
+        lines += [f"waiting    a warning above says that {summary['starved']:.0%} of the time went by waiting, and what to do"]
     lines += [f"kNN        {accuracy}"] if accuracy else []
     out = summary["out"]
     return "\n".join([*lines, f"look at    {out}/curves.png, {out}/metrics.jsonl, tensorboard --logdir {out}/tensorboard"])

@@ -111,6 +111,7 @@ class DaliProducer(Producer):
             if not strictly:
                 data = self._read(int(plan.index[row]), at_row(plan.ahead, row))
                 if isinstance(data, bytes) and is_plain(data, plan.size_hw[row]):
+                    self._decoded.note(1)  # by DALI
                     return np.frombuffer(data, np.uint8)
             image = self._image(int(plan.index[row]), plan.size_hw[row])
         except BadSample as reason:

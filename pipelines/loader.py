@@ -7,9 +7,9 @@ import os
 import sys
 import time
 import weakref
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,12 +20,12 @@ from ..augment.draw import DRAW_VERSION, draw
 from ..augment.op import nearest
 from ..augment.recipe import Recipe
 from . import placement
+from .account import Account
 from .batch import Batch
 from .engines import check_names, engine
 from .feed import Feed, NotPicklable, SidecarFeed, ThreadFeed, pickled
 from .order import Order
 from .plan import Job
-from .producer import Made
 from .ring import Layout
 from .source import Source, open_source
 from .state import StreamState
@@ -37,8 +37,6 @@ LOG = logging.getLogger("viewmill")
 LAST = ("drop", "short", "pad")
 SHUFFLE = ("auto", "full", "lanes", "none")
 LARGE_BATCH_BYTES = 1 << 28
-WARNINGS = 10
-"""Bad samples named one by one; all are counted."""
 
 
 class Loader:
@@ -66,7 +64,8 @@ class Loader:
     other sources are read by 16 threads, and their bytes kept.
     sidecar: render in a process of its own, which a busy trainer cannot slow down; otherwise in threads of this one.
     max_bad: the fraction of samples that stand-ins may replace before the run stops. verify: images of packed shards are
-    compared with their checksums, and those that differ replaced.
+    compared with their checksums, and those that differ replaced. quarantine: a file to which each sample that could not be
+    used is appended, one JSON line, see `quarantine`; ranks may share it.
 
     One loader is one stream: a loop left by `break` goes on, in the next loop, with the batch after the last one handed
     out. Raises ValueError, in one line, for what cannot work.
@@ -76,8 +75,8 @@ class Loader:
                  rank: int | None = None, world_size: int | None = None, threads: int | None = None, engine: str = "auto",
                  device: torch.device | str | None = None, dtype: str | torch.dtype = "float32", last: str = "drop",
                  shuffle: str = "auto", lanes: int = 256, window: int = 16, prefetch: int | None = None, sidecar: bool = True,
-                 max_bad: float = 0.01, read_ahead_bytes: int = 1 << 26, channels_last: bool = False, verify: bool = True,
-                 dali: DaliOptions | None = None) -> None:
+                 max_bad: float = 0.01, read_ahead_bytes: int = 1 << 26, channels_last: bool = False,
+                 dali: DaliOptions | None = None, verify: bool = True, quarantine: str | Path | None = None) -> None:
         self._feed: Feed | None = None
         self._faults = 0
         self._closer: weakref.finalize | None = None
@@ -92,6 +91,7 @@ class Loader:
         self.engine, self.dtype, self.last = engine, str(dtype).removeprefix("torch."), last
         self.device, self.dali = None if device is None else _device(device), dali
         self.channels_last = channels_last
+        self._account = Account(quarantine)
         self._check(shuffle, prefetch)
         self.prefetch = self._batches_ahead() if prefetch is None else prefetch
         self.source: Source = open_source(source, verify)
@@ -99,9 +99,6 @@ class Loader:
             shuffle = "full" if self.source.local else "lanes"
         self._order = Order(self.source.shard_sizes, seed, lanes=lanes, window=window, shuffle=shuffle)
         self._state = self._first_state(shuffle, lanes, window)
-        self._counters: dict[str, float] = {"delivered": 0, "samples": 0, "wait_seconds": 0.0, "total_seconds": 0.0}
-        self._substituted: Counter[str] = Counter()
-        self._began: float | None = None
 
     def __iter__(self) -> Iterator[Batch]:
         """From the state to the end of the current pass over `epochs` epochs."""
@@ -144,7 +141,7 @@ class Loader:
         except BaseException:  # Ctrl-C, too: a batch may be lost half-way, and the next loop makes it again
             self.close()
             raise
-        self._count(made, began)
+        self._account.add(made, began)
         over = made.delivered >= state.length
         self._state = replace(state, epoch=made.epoch + over, delivered=0 if over else made.delivered)
         batch = Batch(views, made.params, torch.from_numpy(made.label), made.key, torch.from_numpy(made.index),
@@ -154,10 +151,13 @@ class Loader:
         return batch.to(made_at)
 
     def stats(self) -> dict[str, Any]:
-        """Counters since construction: delivered (batches), samples, substituted (samples by reason), wait_seconds (spent
-        waiting for batches), total_seconds (from the first request to the latest batch) and faults (batches that the dali
-        engine left to the CPU)."""
-        return {**self._counters, "substituted": dict(self._substituted), "faults": self.faults}
+        """Counters of this rank since construction: delivered (batches), samples, substituted (samples by reason), wait_seconds
+        (spent waiting for batches), total_seconds (from the first request to the latest batch) and faults (batches that the
+        dali engine left to the CPU); as of the latest batch, of its production, which is some batches ahead: read (images,
+        stand-ins and second images included), read_bytes (encoded), decoded (images); and of sources that count them: retries,
+        cache_hits and cache_misses (shards), fetched_bytes, ranged_bytes (of them those asked for by range),
+        fetch_wait_seconds (spent waiting for shards, all threads together) and evicted (shards)."""
+        return {**self._account.stats(), "faults": self.faults}
 
     @property
     def faults(self) -> int:
@@ -169,6 +169,7 @@ class Loader:
         if self._closer is not None:
             self._closer()
         self._faults, self._feed, self._closer = self.faults, None, None
+        self._account.end_producer()
 
     def __enter__(self) -> Loader:
         return self
@@ -226,20 +227,6 @@ class Loader:
                 LOG.warning("rendering in threads of the trainer, not in a sidecar process: %s", reason)
                 self.sidecar = False
         return ThreadFeed(job, layout, self.prefetch)
-
-    def _count(self, made: Made, began: float) -> None:
-        now, counters = time.perf_counter(), self._counters
-        self._began = began if self._began is None else self._began
-        counters["delivered"] += 1
-        counters["samples"] += len(made.index)
-        counters["wait_seconds"] += now - began
-        counters["total_seconds"] = now - self._began
-        for bad in made.bad:
-            named = sum(self._substituted.values())
-            self._substituted[bad.reason] += 1
-            if named < WARNINGS:
-                more = "; further ones are only counted" if named == WARNINGS - 1 else ""
-                LOG.warning("%s: %s; a stand-in takes its place%s", bad.where, bad.reason, more)
 
     def _check(self, shuffle: str, prefetch: int | None) -> None:
         whole = {"batch_size": self.batch_size, "world_size": self.world_size}

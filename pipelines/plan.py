@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 PLANNED_TOGETHER = 512
 """Samples."""
+
+HEADERLESS = "its header cannot be read"
 
 STAND_INS = 32
 """How many stand-ins are tried for one sample before the run stops."""
@@ -90,11 +93,32 @@ def steps(job: Job) -> Iterator[Step]:
 
 @dataclass(frozen=True)
 class Bad:
-    """A sample that could not be used: its row in the batch, where it lies, and why."""
+    """A sample that could not be used: its row in the batch, where it lies, and why.
+
+    index: its number in the data; shard: a path or URL, "" where there is none; offset, size: its bytes in it, 0, 0 where that
+    is not known.
+    """
 
     row: int
     where: str
     reason: str
+    index: int = -1
+    key: str = ""
+    shard: str = ""
+    offset: int = 0
+    size: int = 0
+
+    @classmethod
+    def of(cls, source: Source, row: int, index: int, reason: str) -> Bad:
+        """With what the source knows of it: by `place(index)`, else by `extent(index)`, where it has one of them."""
+        shard, offset, size = "", 0, 0
+        with contextlib.suppress(OSError):  # its file may be gone; reading it has said so
+            if hasattr(source, "place"):
+                shard, offset, size = source.place(index)
+            elif hasattr(source, "extent"):
+                path, offset, size = source.extent(index)
+                shard = str(path)
+        return cls(row, source.where(index), reason, index, source.key(index), shard, offset, size)
 
 
 @dataclass
@@ -164,7 +188,7 @@ class Planner:
         for at in np.flatnonzero((size_hw < 1).any(1)).tolist():
             which = int(np.searchsorted(ends, at, side="right"))
             row = at - int(ends[which]) + len(steps[which].position)
-            found = bad[which][row] = Bad(row, source.where(int(index[at])), "its header cannot be read")
+            found = bad[which][row] = Bad.of(source, row, int(index[at]), HEADERLESS)
             stand_ins = spare[which][row] = self.stand_ins(epoch, int(position[at]))
             index[at], size_hw[at] = self.next_stand_in(stand_ins, found)
         partners = self.partners(epoch, index, position)
@@ -199,7 +223,7 @@ class Planner:
         number = np.array(job.order.index(epoch, there), np.int64)
         size_hw = np.array(job.source.size_hw(number), np.int64).reshape(-1, 2)
         for row in np.flatnonzero((size_hw < 1).any(1)).tolist():
-            bad = Bad(row, job.source.where(int(number[row])), "its header cannot be read")
+            bad = Bad.of(job.source, row, int(number[row]), HEADERLESS)
             number[row], size_hw[row] = self.next_stand_in(self.stand_ins(epoch, int(there[row])), bad)
         return Partners(number, size_hw)
 

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from ..augment.draw import Params
+from .counters import Counters, Tally, added
 from .decode import BadSample, decode
 from .engines import sample_engine
 from .plan import PLANNED_TOGETHER, Bad, Job, Plan, Planner, denominator_of, steps
-from .read_ahead import Expected, ReadAhead, read_ahead
+from .read_ahead import Expected, ReadAhead, read_ahead, size_of
 
 TOGETHER_PIXELS = 1 << 14
 """Images that are smaller are read, decoded and rendered several at a time, up to so many pixels: a thread that asks for the
@@ -39,7 +40,9 @@ class FreeSlot:
 class Made:
     """What there is to know about a finished batch besides its pixels, which lie in slot `slot`; n rows.
 
-    epoch, delivered: the stream's state once the batch has been handed over; bad: the samples that were replaced.
+    epoch, delivered: the stream's state once the batch has been handed over; bad: the samples that were replaced; counters: what
+    the producer and its source have done so far, later batches' share included: read (images), read_bytes, decoded (images), and
+    what the source counts.
     """
 
     slot: int
@@ -53,6 +56,7 @@ class Made:
     substitute: np.ndarray
     padding: np.ndarray
     bad: list[Bad]
+    counters: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -92,6 +96,8 @@ class Producer:
         self._closed = False
         self._seen, self._bad = 0, 0
         self._reasons: dict[str, int] = {}
+        self.counters, self._reads, self._decoded = Counters(), Tally(), Tally()
+        self._before = self._of_source()  # by others that use the same source
 
     def __iter__(self) -> Iterator[Made]:
         return self
@@ -113,7 +119,7 @@ class Producer:
         substitute = np.zeros(len(plan.index), bool)
         substitute[[bad.row for bad in plan.bad]] = True
         return Made(batch.slot.number, step.epoch, step.delivered, step.position, plan.index, plan.label, plan.key,
-                    plan.params, substitute, step.padding, plan.bad)
+                    plan.params, substitute, step.padding, plan.bad, self._counted())
 
     def close(self) -> None:
         """End the threads; each finishes the sample that it is at. The caller must make free_slot return None."""
@@ -138,6 +144,17 @@ class Producer:
                          for name, target in targets.items()]
         for thread in self._threads:
             thread.start()
+
+    def _of_source(self) -> dict[str, float]:
+        counters = getattr(self.job.source, "counters", None)
+        return counters.snapshot() if isinstance(counters, Counters) else {}
+
+    def _counted(self) -> dict[str, float]:
+        reads, read_bytes = self._reads.take()
+        self.counters.add("read", reads)
+        self.counters.add("read_bytes", read_bytes)
+        self.counters.add("decoded", self._decoded.take()[0])
+        return self.counters.snapshot() | added(self._of_source(), self._before, -1)
 
     def _plan_ahead(self) -> None:
         """Plans before they have a slot, so that their samples can be read meanwhile."""
@@ -223,14 +240,16 @@ class Producer:
 
     def _read(self, index: int, expected: Expected | None) -> bytes | np.ndarray:
         """A sample's bytes. expected: the read that may be under way for it."""
-        if expected is None or self._ahead is None:
-            return self.job.source.read(index)
-        return self._ahead.read(expected, index)
+        ahead = self._ahead
+        data = self.job.source.read(index) if expected is None or ahead is None else ahead.read(expected, index)
+        self._reads.note(size_of(data))
+        return data
 
     def _image(self, index: int, size_hw: np.ndarray, expected: Expected | None = None, denominator: int = 1) -> np.ndarray:
         image = decode(self._read(index, expected), denominator)
         if image.shape[:2] != tuple((-(-size_hw // denominator)).tolist()):
             raise BadSample("size differs from index")
+        self._decoded.note(1)
         return image
 
     def _replace(self, plan: Plan, row: int, reason: str) -> tuple[np.ndarray, Any]:
@@ -238,7 +257,7 @@ class Producer:
         step, source = plan.step, self.job.source
         bad = next((b for b in plan.bad if b.row == row), None)  # the header of the row's first sample may have failed before
         if bad is None:
-            bad = Bad(row, source.where(int(plan.index[row])), reason)
+            bad = Bad.of(source, row, int(plan.index[row]), reason)
             plan.bad.append(bad)
         spare = plan.spare.get(row) or self.planner.stand_ins(step.epoch, int(step.position[row]))
         index, size_hw, image = self._stand_in(spare, bad, plan, row)
@@ -253,7 +272,7 @@ class Producer:
         """Another second image for a row. It is not counted: it will be where it stands for itself."""
         step, partners = plan.step, plan.partners
         assert partners is not None
-        bad = Bad(row, self.job.source.where(int(partners.index[row])), reason)
+        bad = Bad.of(self.job.source, row, int(partners.index[row]), reason)
         there = int(plan.params[""]["partner"]["position"][row])
         partners.index[row], partners.size_hw[row], image = self._stand_in(self.planner.stand_ins(step.epoch, there), bad)
         return image, self._draw_again(plan, row)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from viewmill.models.training import checkpoint, metrics, progress
 from viewmill.models.training import step as step_module
 from viewmill.models.training.errors import RunFailure
 from viewmill.models.training.process import World
+from viewmill.pipelines.quarantine import read_quarantine
 from viewmill.pipelines.source import ArraySource
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -107,14 +109,15 @@ def leaves(value: Any, name: str = "") -> dict[str, Any]:
 
 
 def assert_same_run(a: Path, b: Path) -> None:
-    """Weights, optimizer, loader, random states and the logged numbers agree to the bit."""
+    """Weights, optimizer, loader, random states and the logged numbers agree to the bit. Counters begin at zero again."""
     one, two = (leaves({k: v for k, v in last_state(out).items() if k != "config"}) for out in (a, b))
     assert one.keys() == two.keys()
     for name, value in one.items():
         same = torch.equal(value, two[name]) if isinstance(value, torch.Tensor) else value == two[name]
         assert same, name
     timed = {"images_per_s", "data_wait", "data_wait_run", "knn_seconds"}
-    rows = [[{k: v for k, v in row.items() if k not in timed} for row in metrics.read(out / "metrics.jsonl")] for out in (a, b)]
+    rows = [[{k: v for k, v in row.items() if k not in timed and not k.startswith("data/")}
+             for row in metrics.read(out / "metrics.jsonl")] for out in (a, b)]
     assert rows[0] == rows[1]
 
 
@@ -133,6 +136,9 @@ def test_a_run_leaves_config_metrics_checkpoint_and_curves(unbroken: Path) -> No
     assert [row["step"] for row in steps] == list(range(1, 16))
     assert {"loss", "lr", "images_per_s", "data_wait", "epoch"} <= steps[0].keys()
     assert all(0 <= row["data_wait"] <= 1 and row["images_per_s"] > 0 for row in steps)
+    assert [row["data/samples"] for row in steps] == [16 * step for step in range(1, 16)]
+    assert all(row["data/read"] >= row["data/decoded"] >= row["data/samples"] and row["data/substituted"] == 0 for row in steps)
+    assert not (unbroken / "quarantine.jsonl").exists()
     assert [row["step"] for row in rows if "knn" in row] == [0, 5, 10, 15]
     assert {"knn_raw_pixels", "knn_untrained"} <= rows[0].keys()
     config = json.loads((unbroken / "config.json").read_text())
@@ -280,6 +286,27 @@ def test_what_cannot_start_is_refused(shards: Path, tmp_path: Path, more: list[s
 def test_a_checkpoint_of_another_method_is_refused(shards: Path, unbroken: Path) -> None:
     with pytest.raises(ValueError, match="is a checkpoint of simclr, this run is mae; choose another out= or resume="):
         training.train(*training.read(mae_words(shards, unbroken)))
+
+
+def test_bad_images_are_counted_named_and_told_at_the_end(shards: Path, tmp_path: Path,
+                                                          capsys: pytest.CaptureFixture[str]) -> None:
+    """Two of 80 are cut short, as by a broken copy: the images' own bytes end, and the tar is whole."""
+    damaged = tmp_path / "train-0.tar"
+    with tarfile.open(shards / "train-0.tar") as old, tarfile.open(damaged, "w") as new:
+        for number, info in enumerate(old.getmembers()):
+            data = old.extractfile(info).read()  # type: ignore[union-attr]
+            info.size = len(data) - 20 * (number in (4, 10))
+            new.addfile(info, io.BytesIO(data))
+    out = tmp_path / "out"
+    summary = run(shards, out, f"data=['{damaged}', '{shards / 'train-1.tar'}']", "epochs=1", "loader.max_bad=0.1")
+    last = metrics.read(out / "metrics.jsonl")[-1]
+    assert last["data/substituted"] == last["data/substituted/jpeg_cut_short"] == summary["substituted"] == 2
+    named = read_quarantine(out / "quarantine.jsonl")
+    assert sorted(each.key for each in named) == ["0100002", "0100005"]
+    assert {each.shard for each in named} == {str(damaged)} and {each.reason for each in named} == {"JPEG cut short"}
+    said = capsys.readouterr().out
+    assert re.search(rf"\ndata       read \d+ images \(\d.*KB\), 2 replaced by stand-ins \(2 x JPEG cut short; {out}/"
+                     r"quarantine\.jsonl names them\)\n", said)
 
 
 def test_steps_end_a_run_within_an_epoch(shards: Path, tmp_path: Path) -> None:
