@@ -28,7 +28,7 @@ from .order import Order
 from .plan import Job
 from .ring import Layout
 from .source import Source, open_source
-from .state import StreamState
+from .state import StreamState, ends_epoch
 
 if TYPE_CHECKING:
     from .engines.dali import DaliOptions
@@ -109,7 +109,7 @@ class Loader:
         if self.epochs is None:
             raise TypeError("a loader with epochs=None has no length: it never ends")
         full, rest = divmod(self._state.length, self.batch_size * self.world_size)
-        return self.epochs * (full + (rest > 0 if self.last == "pad" else rest > self.rank))
+        return self.epochs * (full + (rest > (self.rank if self.last == "short" else 0)))
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream stands after the last batch that was handed out: JSON, the same on every rank, under 1 KB."""
@@ -118,12 +118,14 @@ class Loader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where the state was saved, also with other ranks, batch size, threads or engine.
 
-        The state's epoch length stays: where it does not fit the new global batch, each epoch ends with a short step.
-        Raises ValueError for the state of another stream (data, seed, order, recipe, version of the draws).
+        The state's epoch length stays: where it does not fit the new global batch, each epoch ends with a short step. Of
+        last="drop", a rank that the short step has no sample for is given one of the epoch's first, marked in batch.padding:
+        all ranks take as many steps. Raises ValueError for the state of another stream (data, seed, order, recipe, version of
+        the draws).
         """
         restored = StreamState.from_dict(state)
         restored.check(self._state)
-        if restored.length <= self.rank and self.last != "pad":
+        if restored.length <= self.rank and self.last == "short":
             raise ValueError(f"an epoch of this state has {restored.length} samples, none for rank {self.rank}: use fewer ranks")
         self.close()
         self._state = restored
@@ -131,7 +133,7 @@ class Loader:
     def next_batch(self, end_epoch: int | None = None) -> Batch | None:
         """The batch at the state, which moves on; None where epoch end_epoch begins."""
         state = self._state
-        if state.delivered + self.rank >= state.length and self.last != "pad":  # a short step, for other ranks only
+        if ends_epoch(state.delivered, state.length, self.rank, self.last):  # a short step, for other ranks only
             self._state = state = replace(state, epoch=state.epoch + 1, delivered=0)
         if end_epoch is not None and state.epoch >= end_epoch:
             return None

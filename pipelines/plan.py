@@ -11,7 +11,7 @@ import numpy as np
 
 from ..augment.draw import Params, draw, partners_of, take
 from ..augment.recipe import Recipe
-from .state import step_positions
+from .state import ends_epoch, step_positions
 
 if TYPE_CHECKING:
     from .engines import Engine
@@ -33,8 +33,8 @@ class Job:
     """One rank's stream from a point on, endless. All that a producer knows; pickled to the sidecar.
 
     length: samples in an epoch; last: what becomes of a step that the epoch's end cuts: "pad" fills it up, else it is
-    short. epoch, delivered: where to begin. threads: that decode and render. max_bad: fraction of samples. read_ahead_bytes: of
-    encoded samples, see `read_ahead`.
+    short; of "drop" it has a row for each rank all the same. epoch, delivered: where to begin. threads: that decode and
+    render. max_bad: fraction of samples. read_ahead_bytes: of encoded samples, see `read_ahead`.
     """
 
     source: Source
@@ -61,11 +61,11 @@ class Job:
 
     def positions(self, delivered: int) -> tuple[np.ndarray, np.ndarray]:
         """Positions (n,) int64 of this rank's samples in the step that begins at `delivered`, and which (n,) are padding."""
-        if self.last == "pad":
-            position = delivered + self.rank + self.world_size * np.arange(self.batch_size, dtype=np.int64)
-            return position % self.length, position >= self.length
         position = step_positions(delivered, self.global_batch, self.rank, self.world_size, self.length)
-        return position, np.zeros(len(position), bool)
+        if self.last != "short":  # ranks that wait for each other in each step must all have one
+            rows = self.batch_size if self.last == "pad" else max(1, len(position))
+            position = delivered + self.rank + self.world_size * np.arange(rows, dtype=np.int64)
+        return position % self.length, position >= self.length
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def steps(job: Job) -> Iterator[Step]:
             position, padding = job.positions(delivered)
             delivered = min(delivered + job.global_batch, job.length)
             if len(position):
-                yield Step(epoch, delivered, position, padding, delivered + job.rank >= job.length)
+                yield Step(epoch, delivered, position, padding, ends_epoch(delivered, job.length, job.rank, job.last))
         epoch, delivered = epoch + 1, 0
 
 

@@ -25,7 +25,8 @@ TOGETHER_PIXELS = 1 << 14
 interpreter's lock between all of its short calls would spend more time waiting for it than working."""
 
 JUDGED_FROM = 100
-"""Samples after which the fraction of bad ones is first judged; a smaller epoch is judged at its end."""
+"""Samples after which the fraction of bad ones is first judged; a smaller epoch is judged at its end, unless it was joined
+half-way: one bad sample among the last ten of a million is no reason to stop."""
 
 
 @dataclass(frozen=True)
@@ -308,7 +309,8 @@ class Producer:
         self._bad += len(bad)
         for each in bad:
             self._reasons[each.reason] = self._reasons.get(each.reason, 0) + 1
-        if (self._seen >= JUDGED_FROM or ends_epoch) and self._bad > self.job.max_bad * self._seen:
+        enough = self._seen >= JUDGED_FROM or (ends_epoch and self.job.delivered == 0)
+        if enough and self._bad > self.job.max_bad * self._seen:
             reasons = ", ".join(f"{n} x {reason}" for reason, n in sorted(self._reasons.items(), key=lambda r: -r[1])[:3])
             example = f"; the last is {bad[-1].where}" if bad else ""
             raise RuntimeError(f"{self._bad} of {self._seen} samples could not be used ({reasons}), more than "

@@ -88,3 +88,9 @@ def step_positions(delivered: int, global_batch: int, rank: int, world_size: int
         raise ValueError(f"a step needs 0 <= rank < world_size and global_batch >= 1, got rank={rank}, world_size={world_size}, "
                          f"global_batch={global_batch}")
     return np.arange(delivered + rank, min(delivered + global_batch, length), world_size, dtype=np.int64)
+
+
+def ends_epoch(delivered: int, length: int, rank: int, last: str) -> bool:
+    """Whether a rank has nothing more of an epoch once `delivered` positions of it are behind all ranks. A short step may
+    have no sample for the later ranks; of any other last step each rank has a part."""
+    return delivered + (rank if last == "short" else 0) >= length

@@ -87,6 +87,15 @@ def test_padding_starts_the_epoch_again_and_says_so() -> None:
     assert padded[1].delivered == 11 and padded[1].ends_epoch and not padded[0].ends_epoch
 
 
+def test_after_drop_a_rank_that_the_last_step_has_nothing_for_is_padded_with_one_sample() -> None:
+    # Twelve positions walked in steps of five ranks: 10 and 11 are left, for ranks 0 and 1; the others wait with the first ones.
+    five = job(data(16), batch_size=1, world_size=5, length=12)
+    found = [next(islice(steps(replace(five, rank=rank)), 2, 3)) for rank in range(5)]
+    assert [(step.delivered, step.position.tolist(), step.padding.tolist(), step.ends_epoch) for step in found] == [
+        (12, [10], [False], True), (12, [11], [False], True), (12, [0], [True], True), (12, [1], [True], True),
+        (12, [2], [True], True)]
+
+
 def test_steps_begin_anywhere() -> None:
     found = positions(job(data(16), epoch=3, delivered=5, length=10), 3)
     assert found == [(3, 9, [5, 6, 7, 8]), (3, 10, [9]), (4, 4, [0, 1, 2, 3])]
@@ -258,6 +267,15 @@ def test_a_small_epoch_is_judged_at_its_end(tmp_path: Path) -> None:
         assert len(take_batches(2)) == 2
         with pytest.raises(RuntimeError, match="1 of 12 samples"):
             take_batches(1)
+
+
+def test_an_epoch_that_was_joined_near_its_end_is_not_judged_by_the_little_that_was_left(tmp_path: Path) -> None:
+    """One bad sample of 120 is under 1 %; from position 112 on it is one of eight. The next hundred samples count again."""
+    source = open_source(str(folder(tmp_path, 120, broken={int(job(list(data(120)[0])).order.index(0, np.array([117]))[0])})))
+    with producing(job(source, max_bad=0.01, delivered=112)) as take_batches:
+        assert [each.position.tolist()[0] for each, _ in take_batches(4)] == [112, 116, 0, 4]
+    with producing(job(source, max_bad=0.009, delivered=112)) as take_batches, pytest.raises(RuntimeError, match="of 100 "):
+        take_batches(25)
 
 
 class Failing(Lying):

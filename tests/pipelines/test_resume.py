@@ -85,6 +85,26 @@ def test_after_drop_a_new_global_batch_ends_with_a_short_step_and_loses_nothing(
     assert seen + flat(rest) == flat(run(local(26, 4)))
 
 
+def test_after_drop_all_ranks_of_another_world_take_as_many_steps_and_stand_at_one_state() -> None:
+    """What waits for all ranks in each step would else wait for ever. 12 of 13 samples, from 4 on by five ranks: 5 and 3."""
+    with local(13, 4) as loader:
+        next(iter(loader))
+        state = loader.state_dict()
+    ranks, states = [], []
+    for rank in range(5):
+        with local(13, 1, rank=rank, world_size=5, epochs=2) as loader:
+            loader.load_state_dict(state)
+            batches = [(batch.epoch, shown(batch), batch.padding.tolist(), loader.state_dict()) for batch in loader]
+            assert len(loader) == 6  # of a whole pass: twice 5, 5 and 2
+        ranks.append(batches)
+        states.append([batch[3] for batch in batches])
+    assert [len(batches) for batches in ranks] == [5] * 5 and all(each == states[0] for each in states)
+    real = [s for batches in ranks for _, seen, padding, _ in batches for s, no in zip(seen, padding, strict=True) if not no]
+    expected = flat(run(local(13, 4, epochs=2)))
+    assert sorted(real) == sorted(expected[4:])
+    assert [batches[1][2] for batches in ranks] == [[False]] * 3 + [[True]] * 2
+
+
 def advance(state: dict[str, Any] | None, world_size: int, count: int, last: str, steps: int, **options: Any) -> tuple[
         list[Sample], dict[str, Any], bool]:
     """What all ranks of one world see in up to `steps` steps from a state, the state after, and whether the pass ended."""
