@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from viewmill import Batch, Loader, Recipe, View, recipe
 from viewmill.augment.ops import Crop, Flip
@@ -54,7 +55,7 @@ def pixels(batch: Batch, row: int) -> str:
     """A digest of all views of one sample."""
     digest = hashlib.sha256()
     for group in sorted(batch.views):
-        digest.update(batch.views[group][:, row].contiguous().numpy().tobytes())
+        digest.update(batch.views[group][:, row].contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

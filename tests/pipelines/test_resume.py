@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
-import textwrap
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from viewmill import Loader
 
-from .streams import SMALL, data, flat, folder, local, run, shown
+from .streams import SMALL, data, flat, local, run, shown
 
 Sample = tuple[int, int, int, str]
 
@@ -163,67 +156,6 @@ def test_the_state_of_another_stream_is_refused_in_one_line(change: dict[str, An
 def test_what_is_no_state_is_refused(damaged: Any) -> None:
     with pytest.raises(ValueError):
         local(8, 4).load_state_dict(damaged)
-
-
-TRAINER = textwrap.dedent("""
-    import json, sys, time
-    sys.path[:0] = json.loads(sys.argv[1])
-    from viewmill import Loader, Recipe
-    from pathlib import Path
-    import hashlib
-    out, root, rank, world_size = Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
-    loader = Loader(root, Recipe.from_dict(json.loads(Path(sys.argv[6]).read_text())), 2, rank=rank, world_size=world_size,
-                    threads=2, max_bad=1.0, last="short")
-    if len(sys.argv) > 7:
-        loader.load_state_dict(json.loads(sys.argv[7]))
-    with open(out, "a") as log:
-        for batch in loader:
-            seen = []
-            for i in range(len(batch)):
-                digest = hashlib.sha256()
-                for group in sorted(batch.views):
-                    digest.update(batch.views[group][:, i].contiguous().numpy().tobytes())
-                seen.append([batch.epoch, int(batch.position[i]), int(batch.index[i]), digest.hexdigest()])
-            log.write(json.dumps({"seen": seen, "state": loader.state_dict()}) + "\\n")
-            log.flush()
-            time.sleep(0.05)
-""")
-
-
-def test_killed_at_a_random_moment_and_resumed_by_other_worlds_nothing_is_lost(tmp_path: Path) -> None:
-    """Each world is really killed; what counts as trained is the steps that all of its ranks have logged."""
-    root = folder(tmp_path, 90, broken={7, 31})
-    script, recipe = tmp_path / "trainer.py", tmp_path / "recipe.json"
-    script.write_text(TRAINER)
-    recipe.write_text(json.dumps(SMALL.to_dict()))
-    unbroken = flat(run(Loader(root, SMALL, 1, sidecar=False, max_bad=1.0)))  # first: it compiles what is not compiled yet
-    chance, state, trained = random.Random(), None, []
-    for world_size in (1, 2):
-        logs = [tmp_path / f"{world_size}-{rank}.jsonl" for rank in range(world_size)]
-        extra = [] if state is None else [json.dumps(state)]
-        processes = [subprocess.Popen([sys.executable, str(script), json.dumps(sys.path), str(log), str(root), str(rank),
-                                       str(world_size), str(recipe), *extra]) for rank, log in enumerate(logs)]
-        wanted, end = chance.randint(1, 8), time.monotonic() + 120
-        while time.monotonic() < end and any(len(lines(log)) < wanted for log in logs):
-            time.sleep(0.002)
-        for process in processes:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-        steps = [lines(log) for log in logs]
-        common = min(map(len, steps))
-        trained += [tuple(s) for rank in steps for line in rank[:common] for s in line["seen"]]
-        state = steps[0][common - 1]["state"]
-    for rank in range(3):
-        with Loader(root, SMALL, 2, rank=rank, world_size=3, sidecar=False, max_bad=1.0, last="short") as loader:
-            loader.load_state_dict(state)
-            if state["epoch"] == 0:  # else this machine was too busy to be killed in time
-                trained += flat(shown(batch) for batch in loader)
-    assert sorted(trained) == sorted(unbroken) and len(unbroken) == 90
-
-
-def lines(log: Path) -> list[dict[str, Any]]:
-    """Whole lines only: the last one may be cut."""
-    return [json.loads(line) for line in log.read_text().split("\n")[:-1]] if log.exists() else []
 
 
 def test_a_sidecar_resumes_like_threads() -> None:
