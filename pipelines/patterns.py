@@ -41,6 +41,9 @@ def _expand(pattern: str | Path) -> list[Path]:
     remote = _URL.match(text)
     if remote and remote[1] == "file":
         text = text[len("file://"):]
+    elif remote and text.startswith("pipe:"):
+        raise DataError(f"{text}: a command, which is not run for reading: viewmill pack --allow-pipe copies what it gives into "
+                        "shards")
     elif remote:
         raise DataError(f"{text}: only local files are read so far, got a {remote[0]} address: copy the shards to a local disk")
     if os.path.exists(text):

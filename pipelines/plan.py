@@ -11,6 +11,8 @@ import numpy as np
 
 from ..augment.draw import Params, draw, partners_of, take
 from ..augment.recipe import Recipe
+from .faults import BadSample
+from .image_header import image_size
 from .state import ends_epoch, step_positions
 
 if TYPE_CHECKING:
@@ -23,6 +25,19 @@ PLANNED_TOGETHER = 512
 """Samples."""
 
 HEADERLESS = "its header cannot be read"
+
+
+def why_headerless(source: Source, index: int) -> str:
+    """What is wrong with a sample that has no size: of local data told by its first bytes, of others left open."""
+    if source.local:
+        try:
+            data = source.read(index)
+            if isinstance(data, bytes):
+                image_size(data)
+        except BadSample as reason:
+            return str(reason)
+    return HEADERLESS
+
 
 STAND_INS = 32
 """How many stand-ins are tried for one sample before the run stops."""
@@ -188,7 +203,7 @@ class Planner:
         for at in np.flatnonzero((size_hw < 1).any(1)).tolist():
             which = int(np.searchsorted(ends, at, side="right"))
             row = at - int(ends[which]) + len(steps[which].position)
-            found = bad[which][row] = Bad.of(source, row, int(index[at]), HEADERLESS)
+            found = bad[which][row] = Bad.of(source, row, int(index[at]), why_headerless(source, int(index[at])))
             stand_ins = spare[which][row] = self.stand_ins(epoch, int(position[at]))
             index[at], size_hw[at] = self.next_stand_in(stand_ins, found)
         partners = self.partners(epoch, index, position)

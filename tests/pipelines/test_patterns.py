@@ -66,7 +66,7 @@ def test_the_home_folder_and_file_addresses(here: Path) -> None:
     (["s3://bucket/x-{0..9}.tar"],
      r"^s3://bucket/x-\{0\.\.9\}\.tar: only local files are read so far, got a s3:// address: copy"),
     (["https://host/x.tar"], "only local files are read so far, got a https:// address"),
-    (["pipe:curl x"], "only local files are read so far, got a pipe: address"),
+    (["pipe:curl x"], "pipe:curl x: a command, which is not run .*viewmill pack --allow-pipe"),
     ([""], "an empty path"),
 ])
 def test_one_line_names_the_pattern_and_the_way_out(patterns: list[str], message: str) -> None:

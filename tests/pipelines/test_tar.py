@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from viewmill.pipelines.faults import DataError
-from viewmill.pipelines.tar import members
+from viewmill.pipelines.tar import BLOCK, members
 
 from .shards import write_tar
 
@@ -56,7 +56,7 @@ def test_only_regular_files_count(tmp_path: Path) -> None:
     assert [(m.name, m.size) for m in members(tmp_path / "x.tar")] == [("b.jpg", 3)]
 
 
-def test_rare_headers_are_left_to_tarfile(tmp_path: Path) -> None:
+def test_global_headers_are_passed_over(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.PAX_FORMAT, pax_headers={"comment": "global"}) as tar:
         info = tarfile.TarInfo("b.jpg")
         info.size = 3
@@ -107,7 +107,7 @@ def test_a_header_that_adds_up_but_says_nonsense(tmp_path: Path) -> None:
     data[148:156] = b"        "
     data[148:156] = b"%06o\0 " % sum(data[:512])
     (tmp_path / "x.tar").write_bytes(data)
-    with pytest.raises(DataError, match=r"x\.tar: cannot be read as a tar \(.*\): .*again"):
+    with pytest.raises(DataError, match=r"x\.tar: damaged at offset 0, where a tar header should be: .*again"):
         members(tmp_path / "x.tar")
 
 
@@ -148,3 +148,84 @@ def test_flipped_bits_give_an_error_of_one_line_or_members_inside_the_file(tmp_p
             assert "\n" not in str(error)
         else:
             assert all(0 <= m.offset <= m.offset + m.size <= len(data) for m in found)
+
+
+def headed(name: bytes, size: bytes, kind: bytes = b"0") -> bytes:
+    """A ustar header written by hand; size: the twelve bytes of that field."""
+    header = bytearray(BLOCK)
+    header[:len(name)], header[124:136], header[156:157], header[257:263] = name, size.ljust(12, b"\0"), kind, b"ustar\0"
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
+@pytest.mark.parametrize("kind", [b"0", b"x", b"L", b"g", b"S"])
+@pytest.mark.parametrize("size", [b"-0000001000", b"-00000000001", b"1_000", b"0x10", b"many bytes.", b"0000000009"])
+def test_a_size_that_is_no_number_or_leads_backwards_is_damage(tmp_path: Path, kind: bytes, size: bytes) -> None:
+    """-1000 (octal) is a block backwards: the same header again, without end."""
+    (tmp_path / "x.tar").write_bytes(headed(b"a.jpg", b"0" * 11) + headed(b"b.jpg", size, kind) + bytes(4096))
+    with pytest.raises(DataError, match=r"x\.tar: damaged at offset 512, .*again"):
+        members(tmp_path / "x.tar")
+
+
+@pytest.mark.parametrize("kind", [b"0", b"7", b"x", b"L", b"K", b"g", b"S", b"D"])
+@pytest.mark.parametrize("size", [b"77777777777", b"\x80" + b"\xff" * 11, b"\xff" * 12, b"\x80" + bytes(4) + b"\x7f" * 7])
+def test_a_size_beyond_the_file_takes_no_memory(tmp_path: Path, kind: bytes, size: bytes) -> None:
+    (tmp_path / "x.tar").write_bytes(headed(b"b.jpg", size, kind) + bytes(4096))
+    with pytest.raises(DataError, match=r"the tar is cut short: .*offset 0,"):
+        members(tmp_path / "x.tar")
+
+
+@pytest.mark.parametrize("records", [b"99999999999999999999 path=a.jpg\n", b"50 path=a.jpg\n", b"0 path=a\n", b"-5 path=a\n",
+                                     b"path=a\n", b"11 size=-3\n", b"12 size=1e9\n"])
+def test_records_that_do_not_fit_are_damage(tmp_path: Path, records: bytes) -> None:
+    data = headed(b"pax", b"%011o" % len(records), b"x") + records.ljust(BLOCK, b"\0") + headed(b"a.jpg", b"0") + bytes(1024)
+    (tmp_path / "x.tar").write_bytes(data)
+    with pytest.raises(DataError, match=r"damaged at offset 0, where a tar header should be: .*again"):
+        members(tmp_path / "x.tar")
+
+
+def test_a_size_in_records_beyond_the_file(tmp_path: Path) -> None:
+    record = b"29 size=99999999999999999999\n"
+    data = headed(b"pax", b"%011o" % len(record), b"x") + record.ljust(BLOCK, b"\0") + headed(b"a.jpg", b"0") + bytes(1024)
+    (tmp_path / "x.tar").write_bytes(data)
+    with pytest.raises(DataError, match="cut short"):
+        members(tmp_path / "x.tar")
+
+
+@pytest.mark.parametrize("kind", [b"x", b"L"])
+def test_a_name_of_megabytes_is_damage(tmp_path: Path, kind: bytes) -> None:
+    data = headed(b"n", b"%011o" % (2 << 20), kind) + b"n" * (2 << 20) + headed(b"a", b"0") + bytes(1024)
+    (tmp_path / "x.tar").write_bytes(data)
+    with pytest.raises(DataError, match="damaged at offset 0"):
+        members(tmp_path / "x.tar")
+
+
+def test_a_header_lost_to_zeros_is_not_taken_for_the_end(tmp_path: Path) -> None:
+    data = bytearray(write_tar(tmp_path / "x.tar", [("a.jpg", b"1" * 700), ("b.jpg", b"2" * 700)]).read_bytes())
+    data[1536:2048] = bytes(512)
+    (tmp_path / "x.tar").write_bytes(data)
+    with pytest.raises(DataError, match=r"its end mark at offset 1536 is followed by more data: .*again"):
+        members(tmp_path / "x.tar")
+
+
+def test_sparse_files_of_records_and_their_extended_headers(tmp_path: Path) -> None:
+    """As GNU tar writes them: the name in a record; and, in the old form, a block that goes on listing parts."""
+    records = b"22 GNU.sparse.major=1\n" + b"25 GNU.sparse.name=s.jpg\n"
+    new = headed(b"pax", b"%011o" % len(records), b"x") + records.ljust(BLOCK, b"\0")
+    new += headed(b"GNUSparseFile.0/s.jpg", b"%011o" % 600) + bytes(1024)
+    old = bytearray(headed(b"o.jpg", b"%011o" % 5, b"S"))
+    old[482] = 1
+    old[148:156] = b" " * 8
+    old[148:156] = b"%06o\0 " % sum(old)
+    old += bytes(BLOCK) + b"hello".ljust(BLOCK, b"\0")
+    (tmp_path / "x.tar").write_bytes(new + old + headed(b"a.jpg", b"%011o" % 3) + b"abc".ljust(BLOCK, b"\0") + bytes(1024))
+    found = members(tmp_path / "x.tar")
+    assert [(m.name, m.size) for m in found] == [("s.jpg", 0), ("o.jpg", 0), ("a.jpg", 3)]
+    assert (tmp_path / "x.tar").read_bytes()[found[2].offset:][:3] == b"abc"
+
+
+def test_kinds_that_nobody_knows_are_passed_over(tmp_path: Path) -> None:
+    data = headed(b"v", b"%011o" % 600, b"V") + b"1" * 1024 + headed(b"a.jpg", b"%011o" % 3) + b"abc".ljust(BLOCK, b"\0")
+    (tmp_path / "x.tar").write_bytes(data + bytes(1024))
+    assert [(m.name, m.offset) for m in members(tmp_path / "x.tar")] == [("a.jpg", 2048)]
