@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from viewmill import Loader
 from viewmill.pipelines import quarantine
+from viewmill.pipelines.catalogue import seal_shard, write_catalogue
 from viewmill.pipelines.faults import DataError
 from viewmill.pipelines.quarantine import Quarantined, QuarantineLog, now, read_quarantine
 
@@ -22,11 +23,6 @@ from .shards import encoded, picture, write_tar
 from .streams import SMALL, folder
 
 ONE = Quarantined("2026-01-31T12:00:00Z", "/data/a.tar", "00017", "a.tar: 00017.jpg", 1536, 700, "JPEG cut short", 3, 12, 17)
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VIEWMILL_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
 
 
 def test_a_line_is_an_object_with_ten_fields(tmp_path: Path) -> None:
@@ -148,7 +144,8 @@ class TestOfALoader:
         whole = [encoded(picture(20, 24, i), quality=95) for i in range(8)]
         files = [(f"{i:05d}.jpg", {3: whole[3][:-99], 5: b"", 6: b"hello"}.get(i, data)) for i, data in enumerate(whole)]
         shard, path = write_tar(tmp_path / "a.tar", files), tmp_path / "q.jsonl"
-        with self.open(str(shard), path, epochs=2, sidecar=sidecar) as loader:
+        write_catalogue(tmp_path, [seal_shard(shard)])  # so that nothing goes to the user's cache
+        with self.open(str(tmp_path), path, epochs=2, sidecar=sidecar) as loader:
             list(loader)
         found = {sample.key: sample for sample in read_quarantine(path)}
         assert set(found) == {"00003", "00005", "00006"} and len(path.read_text().splitlines()) == 3  # in two epochs
