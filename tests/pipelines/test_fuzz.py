@@ -46,7 +46,7 @@ def check(counts: dict[str, Counter[str]], mutations: int) -> None:
     assert total["found"] == total["changed"] > 0 and total["exact"] > 0 and total["epochs"] > 0
     for kind, count in counts.items():
         assert count["refused"] > 0, kind
-        assert count["read"] > 0 or kind == "truncate", kind
+        assert count["read"] > 0 or kind in ("truncate", "insert"), kind  # which nearly always end or move a header
     assert counts["zero_a_run"]["bad"] > 0 and counts["randomise_a_run"]["bad"] > 0
 
 
