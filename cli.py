@@ -160,6 +160,14 @@ def _progress() -> Callable[[str], None]:
     return say
 
 
+@app.command(context_settings=ANY_WORDS, add_help_option=False)
+def pack(words: Annotated[list[str] | None, typer.Argument(metavar="SRC... DST [KEY=VALUE]...")] = None) -> int:
+    """Write shards, with indexes and a catalogue, from folders, tars, URLs, Parquet or a CSV. `pack --help` lists all keys."""
+    from viewmill.pipelines.pack.command import main as run
+
+    return run(words or [])
+
+
 @app.command(context_settings=ANY_WORDS)
 def doctor(words: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None) -> int:
     """Say whether everything works on this machine, how fast it is, and what is missing; needs no data.

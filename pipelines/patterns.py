@@ -48,10 +48,7 @@ def _expand(pattern: str | Path) -> list[Path]:
         raise DataError(f"{text}: only local files are read so far, got a {remote[0]} address: copy the shards to a local disk")
     if os.path.exists(text):
         return [Path(text)]
-    try:
-        spelt = list(braceexpand(text, escape=False))
-    except ValueError as error:
-        raise DataError(f"{text}: braces do not pair ({error}): write them as in train-{{0000..0146}}.tar") from error
+    spelt = spelt_out(text)
     paths: list[Path] = []
     missing: list[str] = []
     for name in spelt:
@@ -66,6 +63,14 @@ def _expand(pattern: str | Path) -> list[Path]:
         raise DataError(f"{text}: {kind}{_nearby(spelt[0])}: check the path")
     raise DataError(f"{text}: {len(missing)} of {len(spelt)} files do not exist, the first is {missing[0]}: "
                     "fetch them, or narrow the range in braces")
+
+
+def spelt_out(text: str) -> list[str]:
+    """Braces -> every name they mean. Raises DataError where they do not pair."""
+    try:
+        return list(braceexpand(text, escape=False))
+    except ValueError as error:
+        raise DataError(f"{text}: braces do not pair ({error}): write them as in train-{{0000..0146}}.tar") from error
 
 
 def _nearby(name: str) -> str:

@@ -41,6 +41,19 @@ def members(path: Path) -> list[Member]:
         raise DataError(f"{path}: cannot be read ({error.strerror}): check the path and its permissions") from error
 
 
+def whole_members(path: Path) -> tuple[list[Member], DataError | None]:
+    """All regular files before a damage, and what the damage is; None where there is none. Never raises."""
+    found: list[Member] = []
+    try:
+        with path.open("rb") as file:
+            found.extend(_read(path, file.fileno(), os.fstat(file.fileno()).st_size))  # keeps what came before an error
+        return found, None
+    except DataError as error:
+        return found, error
+    except OSError as error:
+        return [], DataError(f"{path}: cannot be read ({error.strerror}): check the path and its permissions")
+
+
 class Rare(Exception):
     """A header that says nothing usable: a number that is none, records that do not fit, or a sparse file."""
 

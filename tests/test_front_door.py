@@ -25,9 +25,11 @@ ONLY_IN = {
     "albumentations": ("pipelines/bench/peers/albumentations.py",),
     "cv2": ("pipelines/bench/peers/albumentations.py",),
     "lightly": ("pipelines/bench/peers/lightly.py",),
-    "webdataset": ("pipelines/source.py", "pipelines/pack.py", "pipelines/patterns.py", "pipelines/bench/peers/webdataset.py"),
+    "webdataset": ("pipelines/pack/sources/remote.py", "pipelines/bench/peers/webdataset.py"),
     "fsspec": ("pipelines/remote/store.py", "pipelines/remote/http.py"),
     "aiohttp": ("pipelines/remote/http.py",),
+    "ray": ("pipelines/pack/workers.py",),
+    "pyarrow": ("pipelines/pack/sources/parquet.py",),
     "timm": ("models/backbone.py", "models/training/optimizer.py"),
 }
 

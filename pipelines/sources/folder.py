@@ -30,9 +30,9 @@ class FolderSource:
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder).absolute()
-        self.classes = tuple(sorted(entry.name for entry in _entries(self.folder) if entry.is_dir()))
+        self.classes = classes_of(self.folder)
         number = {name: i for i, name in enumerate(self.classes)}
-        self.files = sorted(_images(self.folder))
+        self.files = sorted(images_below(self.folder))
         if not self.files:
             raise DataError(f"{self.folder}: no images in this folder or below: images are files named .jpg (or "
                             f"{', '.join(sorted(EXTENSIONS - {'jpg'}))}), or pack them into .tar shards")
@@ -95,7 +95,12 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         raise DataError(f"{folder}: cannot be read ({error.strerror}): check the path and its permissions") from error
 
 
-def _images(folder: Path) -> Iterator[str]:
+def classes_of(folder: Path) -> tuple[str, ...]:
+    """The names of its own folders, sorted; hidden ones are none. Raises DataError."""
+    return tuple(sorted(entry.name for entry in _entries(folder) if entry.is_dir()))
+
+
+def images_below(folder: Path) -> Iterator[str]:
     """Paths below folder with an image's extension, each folder once, so that links cannot lead around in circles."""
     seen: set[tuple[int, int]] = set()
     open_folders = [("", folder)]

@@ -229,3 +229,16 @@ def test_kinds_that_nobody_knows_are_passed_over(tmp_path: Path) -> None:
     data = headed(b"v", b"%011o" % 600, b"V") + b"1" * 1024 + headed(b"a.jpg", b"%011o" % 3) + b"abc".ljust(BLOCK, b"\0")
     (tmp_path / "x.tar").write_bytes(data + bytes(1024))
     assert [(m.name, m.offset) for m in members(tmp_path / "x.tar")] == [("a.jpg", 2048)]
+
+
+def test_members_before_a_damage_can_be_had_with_what_it_is(tmp_path: Path) -> None:
+    from viewmill.pipelines.tar import whole_members
+
+    path = write_tar(tmp_path / "x.tar", [("a.txt", b"x" * 600), ("b.txt", b"y" * 600), ("c.txt", b"z")])
+    whole, damage = whole_members(path)
+    assert [each.name for each in whole] == ["a.txt", "b.txt", "c.txt"] and damage is None
+    path.write_bytes(path.read_bytes()[:512 + 1024 + 512 + 300])  # inside b
+    whole, damage = whole_members(path)
+    assert [each.name for each in whole] == ["a.txt"] and "cut short" in str(damage)
+    whole, damage = whole_members(tmp_path / "missing.tar")
+    assert whole == [] and "cannot be read" in str(damage)
