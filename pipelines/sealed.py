@@ -33,8 +33,8 @@ def seal(kind: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray])
     text = json.dumps({"header": dict(header), "arrays": places}, ensure_ascii=True).encode()
     text += b" " * (-len(text) % _LINE)
     whole = b"".join([text, *body])
-    first = _MAGIC + f"{kind} {len(text)} {len(whole)} {zlib.crc32(whole):08x}".encode()
-    return first.ljust(_LINE - 1) + b"\n" + whole
+    first = _MAGIC + f"{kind} {len(text)} {len(whole)} ".encode()
+    return (first + b"%08x" % zlib.crc32(whole, zlib.crc32(first))).ljust(_LINE - 1) + b"\n" + whole
 
 
 def unseal(kind: str, buffer: Buffer, trusted: bool = False) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -54,7 +54,8 @@ def unseal(kind: str, buffer: Buffer, trusted: bool = False) -> tuple[dict[str, 
     whole = view[_LINE:]
     if len(whole) != whole_bytes or not 0 <= text_bytes <= whole_bytes:
         raise ValueError(f"cut short or overlong: {len(view)} bytes, not {_LINE + whole_bytes}")
-    if not trusted and zlib.crc32(whole) != checksum:
+    sizes = _MAGIC + f"{kind} {text_bytes} {whole_bytes} ".encode()
+    if not trusted and zlib.crc32(whole, zlib.crc32(sizes)) != checksum:
         raise ValueError("damaged: its checksum does not fit")
     try:
         about = json.loads(bytes(whole[:text_bytes]))

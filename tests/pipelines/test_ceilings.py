@@ -180,7 +180,7 @@ def test_a_part_of_files_says_where_they_lie(tmp_path: Path) -> None:
     picked = pick(source, 1.0)
     part = ceilings.part_of(source, picked).filling(20)
     path, offset, size = part.extent(10)  # type: ignore[attr-defined]
-    assert path.read_bytes()[offset:offset + size] == part.read(10) == picked.data[10 % len(picked.data)]
+    assert Path(path).read_bytes()[offset:offset + size] == part.read(10) == picked.data[10 % len(picked.data)]
     assert not hasattr(ceilings.part_of(ArraySource(pictures(3)), picked), "extent")
 
 
