@@ -28,7 +28,7 @@ ONLY_IN = {
     "webdataset": ("pipelines/pack/sources/remote.py", "pipelines/bench/peers/webdataset.py"),
     "fsspec": ("pipelines/remote/store.py", "pipelines/remote/http.py"),
     "aiohttp": ("pipelines/remote/http.py",),
-    "ray": ("pipelines/pack/workers.py",),
+    "ray": ("pipelines/workers.py",),
     "pyarrow": ("pipelines/pack/sources/parquet.py",),
     "timm": ("models/backbone.py", "models/training/optimizer.py"),
 }

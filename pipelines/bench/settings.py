@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass
 
 from ...augment.op import nearest
 from ..engines import ENGINES
 from ..placement import cores
+from ..words import key, key_lines, values_of
 from .peers import PEERS
 
 COUNTED = 40
 """Batches that are counted of each arm over all rounds, unless `batches` says otherwise."""
 
 
-def _key(default: Any, meaning: str) -> Any:
-    return field(default=default, metadata={"meaning": meaning})
-
-
 @dataclass(frozen=True)
 class Settings:
     """Raises ValueError, in one line, for a value that cannot be."""
 
-    engine: str = _key("auto", "viewmill's engines: auto, cpu, dali, torch, or several, as in cpu,torch")
-    peers: str = _key("", "others to measure beside: true or all for those installed, or names, as in kornia,dali")
-    threads: int = _key(0, "that decode and render, of every arm: threads or worker processes; 0: all cores")
-    rounds: int = _key(5, "each measures every arm once, in turn, each right after bare decoding")
-    batches: int = _key(0, f"of each arm in a round; 0: as many as make {COUNTED} over the rounds")
-    batch_size: int = _key(32, "images in a batch")
-    images: int = _key(256, "how many files of the data are used, spread evenly; all arms show the same ones")
-    prefetch: int = _key(2, "batches that viewmill makes ahead; peers keep their own defaults")
-    busy: bool = _key(True, "measure also beside a trainer that runs pure Python without rest")
-    memory: bool = _key(True, "before the rounds, take the peak memory of all processes of each arm")
-    stages: bool = _key(True, "measure planning, reading, decoding, rendering and hand-over apart, in one thread")
-    scaling: bool = _key(False, "measure instead how the rate goes with threads, image size and number of views")
+    engine: str = key("auto", "viewmill's engines: auto, cpu, dali, torch, or several, as in cpu,torch")
+    peers: str = key("", "others to measure beside: true or all for those installed, or names, as in kornia,dali")
+    threads: int = key(0, "that decode and render, of every arm: threads or worker processes; 0: all cores")
+    rounds: int = key(5, "each measures every arm once, in turn, each right after bare decoding")
+    batches: int = key(0, f"of each arm in a round; 0: as many as make {COUNTED} over the rounds")
+    batch_size: int = key(32, "images in a batch")
+    images: int = key(256, "how many files of the data are used, spread evenly; all arms show the same ones")
+    prefetch: int = key(2, "batches that viewmill makes ahead; peers keep their own defaults")
+    busy: bool = key(True, "measure also beside a trainer that runs pure Python without rest")
+    memory: bool = key(True, "before the rounds, take the peak memory of all processes of each arm")
+    stages: bool = key(True, "measure planning, reading, decoding, rendering and hand-over apart, in one thread")
+    scaling: bool = key(False, "measure instead how the rate goes with threads, image size and number of views")
 
     def __post_init__(self) -> None:
         for name, least in (("threads", 0), ("rounds", 1), ("batches", 0), ("batch_size", 1), ("images", 1), ("prefetch", 1)):
@@ -73,25 +69,9 @@ class Settings:
 
 def settings_of(words: Mapping[str, str]) -> Settings:
     """From KEY=VALUE texts. Raises ValueError for an unknown key, naming the nearest, and for a value of another type."""
-    known = {each.name: each for each in fields(Settings)}
-    given: dict[str, Any] = {}
-    for key, text in words.items():
-        if key not in known:
-            raise ValueError(f"unknown key {key!r}; {nearest(key, [*known, *OTHER_KEYS])}")
-        default = known[key].default
-        if isinstance(default, bool):
-            if text.lower() not in ("true", "false"):
-                raise ValueError(f"{key} needs true or false, got {text!r}")
-            given[key] = text.lower() == "true"
-        elif isinstance(default, int):
-            try:
-                given[key] = int(text)
-            except ValueError:
-                raise ValueError(f"{key} needs a whole number, got {text!r}") from None
-            if given[key] == 0 and key == "threads":  # nobody who writes a number means all cores
-                raise ValueError("threads needs a whole number >= 1 (or leave it out, for all cores), got 0")
-        else:
-            given[key] = text
+    given = values_of(Settings, words, OTHER_KEYS)
+    if given.get("threads") == 0:  # nobody who writes a number means all cores
+        raise ValueError("threads needs a whole number >= 1 (or leave it out, for all cores), got 0")
     return Settings(**given)
 
 
@@ -111,9 +91,7 @@ def manual() -> str:
              "rounds that alternate, medians with the smallest and largest. --peers is peers=all, --scaling is scaling=true.",
              "", "keys:"]
     lines += [f"  {name + '=':22s} {meaning}" for name, meaning in OTHER_KEYS.items()]
-    for each in fields(Settings):
-        default = str(each.default).lower() if isinstance(each.default, bool) else each.default
-        lines.append(f"  {f'{each.name}={default}':22s} {each.metadata['meaning']}")
+    lines += key_lines(Settings)
     lines.append("  recipe.VIEW.OP.FIELD=  changes the recipes, as in recipe.global.blur.p=0 or recipe.decode=scaled")
     lines += ["", "peers:", *(f"  {peer.name:22s} {peer.title}; {peer.missing() or 'installed'}" for peer in PEERS.values())]
     lines += ["", "--diagnose METHOD data=... [KEY=VALUE of train]...", "  what limits that run here: the ceilings of reading, "

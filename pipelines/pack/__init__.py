@@ -19,10 +19,11 @@ from typing import Any
 from ..catalogue import CATALOGUE, ShardEntry, entry_of, write_catalogue
 from ..faults import DataError
 from ..index_file import INDEX_SUFFIX
+from ..progress import Progress
 from ..quarantine import Quarantined, now
+from ..workers import Here, Processes, Ray
 from . import begun, plan
 from .plan import PLAN, Job, write_json
-from .progress import Progress
 from .report import Summary, by_reason
 from .sample import Refused
 from .settings import Settings, manual, settings_of
@@ -30,7 +31,6 @@ from .shard import write_shard
 from .sources.opened import is_url
 from .sources.opening import open_units
 from .target import there, upload
-from .workers import Here, Processes, Ray
 
 __all__ = ["Settings", "Summary", "manual", "pack", "settings_of"]
 

@@ -15,10 +15,10 @@ from ..faults import DataError
 from ..index import index_of
 from ..index_file import INDEX_SUFFIX
 from ..patterns import expand
+from ..progress import Progress
 from ..remote.fetch import Wanted, fetch
 from ..remote.store import Store, scheme_of
 from ..tar import whole_members
-from .progress import Progress
 from .report import Summary
 from .settings import Settings
 from .sources.opened import is_url

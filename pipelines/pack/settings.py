@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ...augment.op import nearest
+from ..words import key, key_lines, values_of
 
 VERIFY = ("header", "decode", "none")
 DUPLICATES = ("keep", "drop")
@@ -18,7 +19,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 
 def _key(default: Any, meaning: str, *, result: bool = True) -> Any:
     """result: whether the shards depend on it, so that another value does not go on with what has been begun."""
-    return field(default=default, metadata={"meaning": meaning, "result": result})
+    return key(default, meaning, result=result)
 
 
 @dataclass(frozen=True)
@@ -78,31 +79,11 @@ class Settings:
 def settings_of(words: Mapping[str, str]) -> Settings:
     """From KEY=VALUE texts. Raises ValueError for an unknown key, naming the nearest, for a value of another type, and for a
     quality without anything to encode."""
-    known = {each.name: each.default for each in fields(Settings)}
-    given: dict[str, Any] = {}
-    for key, text in words.items():
-        if key not in known:
-            raise ValueError(f"unknown key {key!r}; {nearest(key, list(known))}")
-        given[key] = _value(key, text, known[key])
+    given = values_of(Settings, words, read={"shard_bytes": bytes_of})
     settings = Settings(**given)
     if "quality" in given and not settings.reencodes:
         raise ValueError(f"quality={settings.quality} alone changes nothing: give shortest=, longest= or orient=true as well")
     return settings
-
-
-def _value(key: str, text: str, default: Any) -> Any:
-    if isinstance(default, bool):
-        if text.lower() not in ("true", "false"):
-            raise ValueError(f"{key} needs true or false, got {text!r}")
-        return text.lower() == "true"
-    if key == "shard_bytes":
-        return bytes_of(text)
-    if isinstance(default, int):
-        try:
-            return int(text)
-        except ValueError:
-            raise ValueError(f"{key} needs a whole number, got {text!r}") from None
-    return text
 
 
 def bytes_of(text: str) -> int:
@@ -134,9 +115,7 @@ def manual() -> str:
              "  FILE.parquet           bytes of images, or {bytes, path}, a label, further columns as JSON; also behind a URL",
              "  FILE.csv, FILE.tsv     paths relative to the file, labels, further columns as JSON", "",
              "DST: a folder, or a URL of fsspec", "", "keys:"]
-    for each in fields(Settings):
-        default = str(each.default).lower() if isinstance(each.default, bool) else each.default
-        lines.append(f"  {f'{each.name}={default}':22s} {each.metadata['meaning']}")
+    lines += key_lines(Settings)
     lines += ["", "flags:", *(f"  {flag:22s} {meaning}" for flag, meaning in FLAGS.items())]
     lines += ["", "Images keep their bytes, unless a key asks for something that they are not; those encoded anew become",
               "JPEGs. Refused samples are listed in DST/refused.jsonl, which skip= takes. Status 0; 1 where something could not",

@@ -1,4 +1,4 @@
-"""How far a pack has come, for whoever watches."""
+"""How far a long command has come, for whoever watches."""
 
 from __future__ import annotations
 

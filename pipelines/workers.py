@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from ..placement import cores
+from .placement import cores
 
 _ALONE_S = 0.3
 """How long a worker outlives whoever started it."""
@@ -64,8 +64,7 @@ class Processes:
                 for each in done:
                     yield waiting.pop(each), each.result()
         except BrokenProcessPool as error:
-            raise WorkerDied("a worker process was killed, perhaps for lack of memory: give fewer workers=, or a smaller "
-                             "shard_bytes=; the same command goes on") from error
+            raise WorkerDied("a worker process was killed, perhaps for lack of memory: give fewer workers=") from error
 
     def close(self) -> None:
         """At once: what is half done is given up."""
@@ -98,7 +97,7 @@ class Ray:
         self._ray = ray
         options: dict[str, Any] = {}
         if address == "local":  # where this package is not installed but on the path, its processes have it on theirs
-            path = os.pathsep.join([str(Path(__file__).absolute().parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])])
+            path = os.pathsep.join([str(Path(__file__).absolute().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
             options = {"num_cpus": count or cores(), "runtime_env": {"env_vars": {"PYTHONPATH": path}}}
         self._mine = not ray.is_initialized()
         if self._mine:
@@ -129,7 +128,7 @@ class Ray:
                 except ray.exceptions.RayTaskError as error:
                     raise (error.cause if isinstance(error.cause, Exception) else error) from None
                 except ray.exceptions.RayError as error:
-                    raise WorkerDied(f"Ray: {' '.join(str(error).split())[:200]}; the same command goes on") from error
+                    raise WorkerDied(f"Ray: {' '.join(str(error).split())[:200]}") from error
                 yield waiting.pop(each), result
 
     def close(self) -> None:
