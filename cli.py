@@ -168,6 +168,14 @@ def pack(words: Annotated[list[str] | None, typer.Argument(metavar="SRC... DST [
     return run(words or [])
 
 
+@app.command(context_settings=ANY_WORDS, add_help_option=False)
+def check(words: Annotated[list[str] | None, typer.Argument(metavar="DATA... [KEY=VALUE]...")] = None) -> int:
+    """Say whether shards or a folder of images are whole, and what is in them. `check --help` lists all keys."""
+    from viewmill.pipelines.inspection.command import main as run
+
+    return run(words or [])
+
+
 @app.command(context_settings=ANY_WORDS)
 def doctor(words: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None) -> int:
     """Say whether everything works on this machine, how fast it is, and what is missing; needs no data.

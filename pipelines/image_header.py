@@ -19,7 +19,7 @@ FORMATS = tuple(_plugin.upper() for _plugin in _PLUGINS)
 """All that Pillow may open here: formats of pixels. Others run programs (EPS runs Ghostscript) or only point at files."""
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-_HEADS = (4096, 65536)
+HEADS = (4096, 65536)
 """Nearly all images need the first; EXIF data and colour profiles need the second; the rest need all."""
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE = frozenset(range(0xD0, 0xDA)) | {0x01}
@@ -43,7 +43,7 @@ def image_size(data: bytes) -> tuple[int, int]:
 
 def size_by_parts(read: Callable[[int], bytes], total: int) -> tuple[int, int]:
     """image_size from as few bytes as it takes; (0, 0) where there is no image header. read(n): the first n bytes of total."""
-    for most in (*_HEADS, total):
+    for most in (*HEADS, total):
         try:
             return image_size(read(min(most, total)))
         except BadSample:

@@ -7,11 +7,15 @@ from typing import Any
 
 
 class Progress:
-    """A bar on stderr, where that is a terminal; nothing elsewhere."""
+    """A bar on stderr, where that is a terminal; nothing elsewhere. As text: where it stands."""
 
     def __init__(self) -> None:
         self._bar: Any = None
         self._task: Any = None
+        self._title, self._done, self._total = "starting", 0, 0
+
+    def __str__(self) -> str:
+        return f"{self._title} ({self._done:,} of {self._total:,})" if self._total else self._title
 
     def __enter__(self) -> Progress:
         return self
@@ -22,6 +26,7 @@ class Progress:
     def begin(self, title: str, total: int, done: int = 0) -> None:
         """A new bar in place of the last one. total: of whatever is counted."""
         self._end()
+        self._title, self._done, self._total = title, done, total
         if not sys.stderr.isatty():
             return
         from rich.console import Console
@@ -35,6 +40,7 @@ class Progress:
         self._bar.start()
 
     def advance(self, done: int, text: str = "") -> None:
+        self._done = done
         if self._bar is not None:
             self._bar.update(self._task, completed=done, text=text)
 

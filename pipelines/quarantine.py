@@ -1,7 +1,7 @@
 """The quarantine log: one JSON line for each sample that could not be used, written as it is met.
 
 Several processes may share a file: each line is appended by one write. `viewmill pack skip=FILE` leaves these samples out, and
-`viewmill check only=FILE` looks at them again.
+`viewmill check DATA quarantine=FILE` looks at them again.
 """
 
 from __future__ import annotations
