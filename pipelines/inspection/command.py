@@ -33,5 +33,5 @@ def main(words: Sequence[str]) -> int:
     except WorkerDied as error:
         print(f"viewmill: {error}", file=sys.stderr, flush=True)
         return 1
-    print(json.dumps(report.as_dict(), ensure_ascii=False, indent=1) if "json" in flags else report, flush=True)
+    print(json.dumps(report.as_dict(), indent=1) if "json" in flags else report, flush=True)
     return 0 if report.whole(strict="strict" in flags) else 1

@@ -91,7 +91,9 @@ class Found:
     def merge(self, other: Found) -> None:
         for name, value in vars(other).items():
             mine = getattr(self, name)
-            if isinstance(value, int):
+            if name == "named":  # where several samples may be meant, a bad one counts
+                mine.update({number: mine.get(number) or reason for number, reason in value.items()})
+            elif isinstance(value, int):
                 setattr(self, name, mine + value)
             elif isinstance(value, list):
                 mine.extend(value)

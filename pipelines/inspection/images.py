@@ -102,6 +102,6 @@ def _mode(header: Header | None, data: bytes) -> str:
         return ""
     if header.format == "JPEG":
         return _JPEG_MODES.get(header.channels, "")
-    if header.format == "PNG":
+    if header.format == "PNG" and len(data) > 25:
         return _PNG_MODES.get(data[25], "") + (", 16 bits" if data[24] == 16 else "")
     return ""

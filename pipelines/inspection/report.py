@@ -36,7 +36,7 @@ class Report:
 
     def whole(self, strict: bool = False) -> bool:
         """strict: without a remark as well."""
-        return not self.found.damages() and not any(self.still_bad()) and not (strict and self.found.remarks())
+        return not self.found.damages() and not (strict and self.found.remarks())
 
     def still_bad(self) -> Iterator[tuple[Quarantined, str]]:
         """Entries of the log that are there and bad, and why."""
@@ -54,7 +54,7 @@ class Report:
                        "height": _quantiles(found.heights), "width": _quantiles(found.widths),
                        "bytes_each": _quantiles(found.of_bytes), "formats": dict(found.formats.most_common()),
                        "modes": dict(found.modes.most_common())},
-            "labels": {"classes": len(found.labels), "unlabelled": found.unlabelled,
+            "labels": {"classes": len(found.labels), "names": list(self.place.classes), "unlabelled": found.unlabelled,
                        "counts": {str(label): count for label, count in sorted(found.labels.items())}},
         }
         for name, kinds in (("damage", DAMAGE), ("remarks", REMARKS)):
@@ -67,7 +67,7 @@ class Report:
         return about
 
     def __str__(self) -> str:
-        return "\n".join(f"{name:11s} {text}" for name, text in self._lines())
+        return "\n".join(f"{name:11s} {_printable(text)}" for name, text in self._lines())
 
     def _lines(self) -> Iterator[tuple[str, str]]:
         found = self.found
@@ -103,7 +103,7 @@ class Report:
                 if found.counts[kind] > LISTED:
                     yield "", f"... and {found.counts[kind] - LISTED:,} more"
         rate = f", {found.images / self.seconds:,.0f} images/s" if self.seconds and found.images else ""
-        end = f"damaged, {found.damages():,} times" if found.damages() else "whole" if self.whole() else "samples are still bad"
+        end = f"damaged, {found.damages():,} times" if found.damages() else "whole"
         yield "done", f"{end}; {found.remarks():,} remarks; in {self.seconds:.1f} s{rate}"
 
     def _labels(self) -> str:
@@ -133,6 +133,11 @@ class Report:
         for kind in kinds:
             if self.found.counts[kind]:
                 yield kind, [each for each in self.found.findings if each.kind == kind]
+
+
+def _printable(text: str) -> str:
+    """Names in tars may hold anything; a terminal would obey some of it."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _plain(finding: Finding) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from .storage import Storage
 
 PACKED = "its bytes are not those that were packed (sha256)"
 
-_AGAIN = "write it again with viewmill pack --index-only"
+_AGAIN = "remove it, and write it again with viewmill pack --index-only"
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _index(storage: Storage, shard: Shard, length: int, found: Found) -> tuple[S
         size = storage.length(name)
         if size < 0:
             if entry is not None and entry.index_bytes:
-                bad("not there")
+                found.add(Finding("index", shard.name, name, "not there: write it again with viewmill pack --index-only"))
             return None, None
         index, facts = read_index(storage.read(name, 0, size))
     except OSError as error:

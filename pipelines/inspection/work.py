@@ -32,7 +32,8 @@ Piece = Shard | Files
 
 @dataclass(frozen=True)
 class Named:
-    """An entry of a quarantine log. number: in the log; offset: of its image where the log's shard is this one, else -1."""
+    """An entry of a quarantine log. number: in the log; offset: of its image where the log's shard is this one, else -1. It tells
+    samples of one key apart; where none lies there, as in a shard packed anew, the key decides."""
 
     number: int
     offset: int = -1
@@ -42,8 +43,9 @@ def examine(storage: Storage, piece: Piece, settings: Settings,
             named: Mapping[str, Sequence[Named]]) -> tuple[Found, Hashes | None]:
     """All that is looked at in every sample. named: entries of a log, by key."""
     found, hashes, keys = Found(), list[bytes](), list[int]()
+    exactly, by_key = dict[int, str](), dict[int, str]()
     for image, label in _samples(storage, piece, settings.checksums, found):
-        entries = [each.number for each in named.get(image.key, ()) if each.offset in (-1, image.offset)]
+        entries = named.get(image.key, ())
         decoded = settings.decode == ALL or bool(entries)
         packed = settings.checksums and image.checksum is not None
         # Where no checksum is asked for, the bytes that are read are no reason to look at it.
@@ -68,11 +70,17 @@ def examine(storage: Storage, piece: Piece, settings: Settings,
                 found.add(_finding(image, "extension", f"a {seen.header.format} named .{image.extension}"))
         if seen.kind:
             found.add(_finding(image, seen.kind, seen.reason))
-        for number in entries:
-            found.named[number] = seen.reason
+        for entry in entries:
+            if entry.offset == image.offset:
+                exactly[entry.number] = seen.reason
+            else:
+                by_key[entry.number] = by_key.get(entry.number) or seen.reason
         if settings.duplicates:
-            hashes.append(blake2b(seen.data, digest_size=16).digest())
+            whole = len(seen.data) == image.size  # what cannot be read is equal to nothing
+            data = seen.data if whole else f"{image.shard}\0{image.offset}".encode("utf-8", "surrogateescape")
+            hashes.append(blake2b(data, digest_size=16).digest())
             keys.append(hashed(image.key))
+    found.named = {**by_key, **exactly}
     return found, Hashes.of(hashes, keys) if settings.duplicates else None
 
 

@@ -102,7 +102,7 @@ class TestIndexes:
         (packed / "s-0.tar.index").write_bytes(index_bytes(build_index(path, True), ShardFacts(path.stat().st_size)))
         changed(path, lambda data: data.__setitem__(data.index(b"00002.cls") + 512, ord("7")))
         assert said(checked(path), "index") == [("s-0.tar.index", "1 of 5 samples have another label than it says, the first is "
-                                                 "00002.jpg: write it again with viewmill pack --index-only")]
+                                                 "00002.jpg: remove it, and write it again with viewmill pack --index-only")]
 
 
 class TestTars:
