@@ -60,7 +60,7 @@ class Finding:
 @dataclass
 class Found:
     """Of one shard, of several files, or of all. bytes: of the shards; image_bytes: of the images; checked: images that were
-    compared with a checksum; decoded: images that were decoded or could not be; of_bytes: images by length to three digits;
+    compared with a checksum; decoded: images that could be, of those that were tried; of_bytes: images by length to three digits;
     named: what became of a log's entries, by number, "" for whole."""
 
     shards: int = 0

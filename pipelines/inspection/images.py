@@ -45,6 +45,11 @@ class Seen(NamedTuple):
     reason: str
     data: bytes
 
+    @property
+    def whole(self) -> bool:
+        """It could be read and, where that was asked for, decoded."""
+        return self.kind in ("", "size")
+
 
 def look(storage: Storage, image: Image, whole: bool, decoded: bool) -> Seen:
     """whole: read all bytes, and compare them with the checksum where there is one; decoded: decode them, which needs all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -92,14 +93,14 @@ class Report:
             yield "quarantine", (f"of {len(self.log):,} samples {len(bad):,} are still bad, {self._whole_now():,} whole, "
                                  f"{gone:,} not there")
             for entry, reason in bad[:LISTED]:
-                yield "", f"{entry.where}: {reason}"
+                yield "", f"{_short(entry.where)}: {reason}"
             if len(bad) > LISTED:
                 yield "", f"... and {len(bad) - LISTED:,} more"
         for name, kinds_of in (("damaged", DAMAGE), ("remark", REMARKS)):
             for kind, of in self._by_kind(kinds_of):
                 yield name, f"{kind}: {found.counts[kind]:,}{_reasons(of)}"
                 for each in of[:LISTED]:
-                    yield "", f"{each.where}: {each.reason}"
+                    yield "", f"{_short(each.where)}: {each.reason}"
                 if found.counts[kind] > LISTED:
                     yield "", f"... and {found.counts[kind] - LISTED:,} more"
         rate = f", {found.images / self.seconds:,.0f} images/s" if self.seconds and found.images else ""
@@ -133,6 +134,11 @@ class Report:
         for kind in kinds:
             if self.found.counts[kind]:
                 yield kind, [each for each in self.found.findings if each.kind == kind]
+
+
+def _short(where: str) -> str:
+    """As from here."""
+    return where.removeprefix(f"{os.getcwd()}/")
 
 
 def _printable(text: str) -> str:

@@ -52,7 +52,7 @@ def examine(storage: Storage, piece: Piece, settings: Settings,
         asked = image if settings.checksums or entries else image._replace(checksum=None)
         seen = look(storage, asked, packed or settings.duplicates, decoded)
         found.checked += packed and bool(seen.data)
-        found.decoded += settings.decode == ALL
+        found.decoded += settings.decode == ALL and seen.whole
         found.images += 1
         found.image_bytes += image.size
         found.of_bytes[rounded(image.size)] += 1

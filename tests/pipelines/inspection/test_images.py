@@ -69,10 +69,12 @@ def test_decoded_images_are_spread_evenly(tmp_path: Path) -> None:
     cut = [encoded(picture(16, 16, i))[:-200] for i in range(12)]
     paths = [write_tar(tmp_path / f"{s}.tar", [(f"{i:02}.jpg", cut[i]) for i in range(4 * s, 4 * s + 4)]) for s in range(3)]
     report = checked(*paths, decode=5)
-    assert report.found.decoded == 5
+    assert report.found.decoded == 0
     assert [where for where, _ in said(report, "image")] == ["0.tar: 00.jpg", "0.tar: 03.jpg", "1.tar: 06.jpg", "2.tar: 08.jpg",
                                                              "2.tar: 11.jpg"]
-    assert checked(*paths, decode=0).found.decoded == 0 and checked(*paths, decode=100).found.decoded == 12
+    assert len(said(checked(*paths, decode=100), "image")) == 12 and kinds(checked(*paths, decode=0)) == {}
+    sound = shard(tmp_path / "sound.tar", 9)
+    assert [checked(sound, decode=count).found.decoded for count in (0, 1, 4, 9, 10, -1)] == [0, 1, 4, 9, 9, 9]
 
 
 def test_what_there_is(tmp_path: Path) -> None:
