@@ -48,7 +48,7 @@ def commands() -> list[str]:
 
 
 def test_there_is_something_to_run() -> None:
-    assert len(blocks("python")) == 6 and len(commands()) == 5
+    assert len(blocks("python")) == 6 and len(commands()) == 8
 
 
 @pytest.mark.parametrize("code", blocks("python"))
