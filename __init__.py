@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .pipelines.batch import Batch
     from .pipelines.engines import render
     from .pipelines.loader import Loader
+    from .pipelines.remote.options import Remote
 
 _HOME = {
     "Recipe": ".augment.recipe",
@@ -30,9 +31,10 @@ _HOME = {
     "render": ".pipelines.engines",
     "Loader": ".pipelines.loader",
     "Batch": ".pipelines.batch",
+    "Remote": ".pipelines.remote.options",
 }
 
-__all__ = ["Batch", "Loader", "Recipe", "View", "__version__", "draw", "normalize", "recipe", "render", "together"]
+__all__ = ["Batch", "Loader", "Recipe", "Remote", "View", "__version__", "draw", "normalize", "recipe", "render", "together"]
 
 
 def __getattr__(name: str) -> Any:

@@ -250,7 +250,7 @@ def _diagnose(words: Sequence[str]) -> int:
     if world.size > 1:
         process.leave(world)
         raise ValueError("a diagnosis measures one rank: start it without torchrun, with batch_size= of one rank")
-    source = open_source(config.data)
+    source = open_source(config.data, remote=train.remote_of(config))
     schedule.plan(config, len(source))  # refuses a batch larger than the data
     on_cpu, cores = world.device.type == "cpu", process.cores()
     torch_threads, threads = process.split_cores(cores, 1, not on_cpu, config.torch_threads, config.loader.threads)

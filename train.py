@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from viewmill.models.training.schedule import Plan, plan
 from viewmill.models.training.step import autocast_for, image_side, learn, parallel, place
 from viewmill.pipelines import counters
 from viewmill.pipelines.loader import Loader
+from viewmill.pipelines.remote.options import Remote
 from viewmill.pipelines.source import Source, open_source
 
 QUARANTINE = "quarantine.jsonl"
@@ -93,7 +95,8 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
     torch.set_num_threads(torch_threads)
 
     # What to train on, and for how long.
-    source = open_source(config.data)
+    remote = remote_of(config)
+    source = open_source(config.data, remote=remote)
     steps = plan(config, len(source))
 
     # What to train. All ranks begin with the same weights; then each draws on its own.
@@ -110,7 +113,7 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
     if found is not None:
         checkpoint.refuse_unlike(*found, plain(config), DRAW_VERSION, recipe.to_dict())
         step, knn_step = checkpoint.restore(found[1], method, optimizer, loader, world.rank)
-    knn = OnlineKnn.open(config.knn, config.data, recipe, render_threads) if leader else None
+    knn = OnlineKnn.open(config.knn, config.data, recipe, render_threads, remote) if leader else None
     if leader:
         provenance.announce(config, recipe, len(source), steps, world, (torch_threads, render_threads), method)
         print(f"resumed    {found[0]}, step {step} of {steps.total}" if found else f"new run    {out}", flush=True)
@@ -212,6 +215,11 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
         if not stopped:
             print(ending(summary), flush=True)
     return summary
+
+
+def remote_of(config: RunConfig) -> Remote:
+    """How data behind addresses are had. Raises ValueError for what cannot be."""
+    return Remote(**{**asdict(config.remote), "storage_options": config.remote.storage_options or {}})
 
 
 def open_loader(config: RunConfig, recipe: Recipe, source: Source, world: process.World, threads: int) -> Loader:

@@ -19,6 +19,8 @@ from ..models.training.config import KnnConfig
 from ..pipelines.decode import BadSample, decode
 from ..pipelines.engines import render
 from ..pipelines.order import Order
+from ..pipelines.read_ahead import READERS
+from ..pipelines.remote.options import Remote
 from ..pipelines.source import Source, open_source
 from .knn import knn_accuracy
 
@@ -56,10 +58,11 @@ class Pictures:
 
     def __init__(self, source: Source, limit: int, name: str, threads: int) -> None:
         index = sample(source, limit)
+        source.size_hw(index)  # has the indexes of remote shards fetched together, not one after the other
         label = np.array([source.label(int(i)) for i in index], np.int64)
         if not (label >= 0).any():
             raise ValueError(f"{name} has no labels, which kNN needs: folders of classes, or .cls files in the shards")
-        self.source, self.threads = source, threads
+        self.source, self.threads = source, threads if source.local else max(threads, READERS)  # which mostly wait
         self.index, self.label = index[label >= 0], label[label >= 0]
 
     def views(self, recipe: Recipe) -> Iterator[tuple[Tensor, np.ndarray]]:
@@ -104,12 +107,14 @@ class OnlineKnn:
             raise ValueError(f"knn.k={config.k} needs as many labelled images, knn.data has {len(self.bank.index)}")
 
     @classmethod
-    def open(cls, config: KnnConfig, data: Any, recipe: Recipe, threads: int = 1) -> OnlineKnn | None:
-        """None where config names no test data. data: the training data, which vote unless config.data is given."""
+    def open(cls, config: KnnConfig, data: Any, recipe: Recipe, threads: int = 1,
+             remote: Remote | None = None) -> OnlineKnn | None:
+        """None where config names no test data. data: the training data, which vote unless config.data is given. remote: how
+        data behind addresses are had."""
         if config.test_data is None or config.every == 0:
             return None
-        bank = open_source(data if config.data is None else config.data)
-        return cls(config, bank, open_source(config.test_data), recipe, threads)
+        bank = open_source(data if config.data is None else config.data, remote=remote)
+        return cls(config, bank, open_source(config.test_data, remote=remote), recipe, threads)
 
     def measure(self, method: nn.Module, device: torch.device, autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
                 *, untrained: bool = False) -> dict[str, float]:

@@ -30,6 +30,10 @@ class Counters:
         with self._lock:
             self._sums[name] = self._sums.get(name, 0) + n
 
+    def get(self, name: str) -> float:
+        with self._lock:
+            return self._sums.get(name, 0)
+
     def snapshot(self) -> dict[str, float]:
         with self._lock:
             return dict(self._sums)

@@ -22,7 +22,7 @@ from torch import Tensor
 from .decode import MAX_PIXELS, BadSample
 from .engines.dali import DaliEngine, DaliOptions, Graph, as_ppm
 from .image_header import read_header
-from .plan import Job, Plan, Planner
+from .plan import Job, Plan
 from .producer import FreeSlot, Made, Producer, Unfinished, at_row
 from .upload import hand_over
 
@@ -74,7 +74,7 @@ class DaliProducer(Producer):
 
     def __init__(self, job: Job, free_slot: Any, device: torch.device, options: DaliOptions) -> None:
         self._dali = DaliEngine(job.recipe, job.dtype, options, job.channels_last)
-        super().__init__(job, free_slot, Planner(job, self._dali))
+        super().__init__(job, free_slot, self._dali)
         self.device, self.finished, self.faults = device, dict[int, Finished](), 0
         self._ready: SimpleQueue[tuple[Unfinished, list[np.ndarray]] | None] = SimpleQueue()
         self._inside: deque[tuple[Unfinished, list[np.ndarray]]] = deque()  # taken by DALI and not given back yet

@@ -38,6 +38,17 @@ class Files:
         held = self._descriptor(path)
         os.posix_fadvise(held.number, offset, size, os.POSIX_FADV_WILLNEED)
 
+    def forget(self, path: str | Path) -> None:
+        """Close a file, once nobody reads from it."""
+        with self._lock:
+            self._open.pop(path, None)
+
+    def close(self) -> None:
+        """Close all files, once nobody reads from them; from now on each is open only while it is read from."""
+        with self._lock:
+            self.most = 0
+            self._open.clear()
+
     def _descriptor(self, path: str | Path) -> _Descriptor:
         with self._lock:
             found = self._open.get(path)

@@ -27,11 +27,12 @@ from .feed import Feed, NotPicklable, SidecarFeed, ThreadFeed, pickled
 from .order import Order
 from .plan import Job
 from .ring import Layout
-from .source import Source, open_source
+from .source import RemoteSource, Source, open_source
 from .state import StreamState, ends_epoch
 
 if TYPE_CHECKING:
     from .engines.dali import DaliOptions
+    from .remote.options import Remote
 
 LOG = logging.getLogger("viewmill")
 LAST = ("drop", "short", "pad")
@@ -42,7 +43,8 @@ LARGE_BATCH_BYTES = 1 << 28
 class Loader:
     """Batches of views, endlessly reproducible.
 
-    source: tar shards (a path, brace pattern, glob, or a list of them), a folder, (images, labels) arrays, or a Source.
+    source: tar shards (a path, brace pattern, glob, or a list of them; or addresses of packed ones), a folder, (images, labels)
+    arrays, or a Source.
     recipe: a preset's name or a Recipe. batch_size: samples per rank and step. seed: of order and draws. epochs: how many
     one pass of a `for` loop covers; None: it never ends. rank, world_size: default torch.distributed's.
 
@@ -65,7 +67,7 @@ class Loader:
     sidecar: render in a process of its own, which a busy trainer cannot slow down; otherwise in threads of this one.
     max_bad: the fraction of samples that stand-ins may replace before the run stops. verify: images of packed shards are
     compared with their checksums, and those that differ replaced. quarantine: a file to which each sample that could not be
-    used is appended, one JSON line, see `quarantine`; ranks may share it.
+    used is appended, one JSON line, see `quarantine`; ranks may share it. remote: how shards behind addresses are had.
 
     One loader is one stream: a loop left by `break` goes on, in the next loop, with the batch after the last one handed
     out. Raises ValueError, in one line, for what cannot work.
@@ -76,7 +78,8 @@ class Loader:
                  device: torch.device | str | None = None, dtype: str | torch.dtype = "float32", last: str = "drop",
                  shuffle: str = "auto", lanes: int = 256, window: int = 16, prefetch: int | None = None, sidecar: bool = True,
                  max_bad: float = 0.01, read_ahead_bytes: int = 1 << 26, channels_last: bool = False,
-                 dali: DaliOptions | None = None, verify: bool = True, quarantine: str | Path | None = None) -> None:
+                 dali: DaliOptions | None = None, verify: bool = True, quarantine: str | Path | None = None,
+                 remote: Remote | None = None) -> None:
         self._feed: Feed | None = None
         self._faults = 0
         self._closer: weakref.finalize | None = None
@@ -94,11 +97,13 @@ class Loader:
         self._account = Account(quarantine)
         self._check(shuffle, prefetch)
         self.prefetch = self._batches_ahead() if prefetch is None else prefetch
-        self.source: Source = open_source(source, verify)
+        self.source: Source = open_source(source, verify, remote)
         if shuffle == "auto":
             shuffle = "full" if self.source.local else "lanes"
         self._order = Order(self.source.shard_sizes, seed, lanes=lanes, window=window, shuffle=shuffle)
         self._state = self._first_state(shuffle, lanes, window)
+        self.cache_bytes = self._least_cache()
+        """Bytes that the cache of remote shards needs for this order, of all ranks of this host; 0 for other data."""
 
     def __iter__(self) -> Iterator[Batch]:
         """From the state to the end of the current pass over `epochs` epochs."""
@@ -229,6 +234,11 @@ class Loader:
                 LOG.warning("rendering in threads of the trainer, not in a sidecar process: %s", reason)
                 self.sidecar = False
         return ThreadFeed(job, layout, self.prefetch)
+
+    def _least_cache(self) -> int:
+        if not isinstance(self.source, RemoteSource):
+            return 0
+        return self.source.check_cache(self._order, placement.ranks_here(self.rank, self.world_size), self.world_size)
 
     def _check(self, shuffle: str, prefetch: int | None) -> None:
         whole = {"batch_size": self.batch_size, "world_size": self.world_size}

@@ -34,6 +34,12 @@ def expand(patterns: Sequence[str | Path]) -> list[Path]:
     return found
 
 
+def is_remote(text: str) -> bool:
+    """Whether it is an address, and not of a local file. `pipe:` is none."""
+    match = _URL.match(text)
+    return match is not None and match[1] is not None and match[1].lower() != "file" and not os.path.exists(text)
+
+
 def _expand(pattern: str | Path) -> list[Path]:
     text = os.path.expanduser(os.fspath(pattern))
     if not text:
@@ -45,7 +51,8 @@ def _expand(pattern: str | Path) -> list[Path]:
         raise DataError(f"{text}: a command, which is not run for reading: viewmill pack --allow-pipe copies what it gives into "
                         "shards")
     elif remote:
-        raise DataError(f"{text}: only local files are read so far, got a {remote[0]} address: copy the shards to a local disk")
+        raise DataError(f"{text}: a {remote[0]} address where local files are needed: give addresses alone, not mixed with "
+                        "files, or copy the shards to a local disk")
     if os.path.exists(text):
         return [Path(text)]
     spelt = spelt_out(text)

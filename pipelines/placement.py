@@ -21,6 +21,14 @@ def rank_and_world_size() -> tuple[int, int]:
     return 0, 1
 
 
+def ranks_here(rank: int, world_size: int) -> range:
+    """The ranks of this host, this one among them, as torchrun numbers them; this one alone where nobody says."""
+    said = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    count = max(1, min(int(said) if said.isdigit() else 1, world_size))
+    first = rank // count * count
+    return range(first, min(first + count, world_size))
+
+
 def cores() -> int:
     """Cores that this process may use: its affinity mask's or its container's quota, whichever is less, shared with the other
     ranks that torchrun started here; one at least."""

@@ -7,18 +7,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from ..augment.draw import Params
+from . import placement
 from .counters import Counters, Tally, added
 from .decode import BadSample, decode
 from .engines import sample_engine
 from .plan import PLANNED_TOGETHER, Bad, Job, Plan, Planner, denominator_of, steps
 from .read_ahead import Expected, ReadAhead, read_ahead, size_of
+
+if TYPE_CHECKING:
+    from .engines import Engine
+    from .order import Order
+    from .source import Source
 
 TOGETHER_PIXELS = 1 << 14
 """Images that are smaller are read, decoded and rendered several at a time, up to so many pixels: a thread that asks for the
@@ -60,6 +66,29 @@ class Made:
     counters: dict[str, float] = field(default_factory=dict)
 
 
+@runtime_checkable
+class Followed(Protocol):
+    """A source that fetches ahead for one stream, told how far that has come."""
+
+    def following(self, order: Order, epoch: int, rank: int, world_size: int, delivered: int, length: int,
+                  ranks_here: int = 1) -> Source:
+        """The source as that rank's stream sees it."""
+        ...
+
+    def reached(self, epoch: int, delivered: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def followed(job: Job) -> Job:
+    """The job with a source that knows of its stream, where that is of use to it."""
+    if not isinstance(job.source, Followed):
+        return job
+    here = len(placement.ranks_here(job.rank, job.world_size))
+    source = job.source.following(job.order, job.epoch, job.rank, job.world_size, job.delivered, job.length, here)
+    return replace(job, source=source)
+
+
 @dataclass
 class Unfinished:
     """A planned batch on its way. `left` counts rows that no thread has finished."""
@@ -81,13 +110,14 @@ class Producer:
     is raised in place of the batch that it belongs to, after all earlier batches.
     """
 
-    def __init__(self, job: Job, free_slot: Callable[[], FreeSlot | None], planner: Planner | None = None) -> None:
-        """planner: of an engine that makes whole batches, by a producer that overrides how they are made."""
-        self.job, self.free_slot = job, free_slot
-        if planner is None:
-            self.engine = sample_engine(job.engine, job.recipe, job.dtype, job.channels_last)
-            planner = Planner(job, self.engine)
-        self.planner = planner
+    def __init__(self, job: Job, free_slot: Callable[[], FreeSlot | None], engine: Engine | None = None) -> None:
+        """engine: one that makes whole batches, of a producer that overrides how they are made."""
+        self.job = job = followed(job)
+        self._followed = job.source if isinstance(job.source, Followed) else None
+        self.free_slot = free_slot
+        if engine is None:
+            self.engine = engine = sample_engine(job.engine, job.recipe, job.dtype, job.channels_last)
+        self.planner = Planner(job, engine)
         self._planned: SimpleQueue[Plan | BaseException | None] = SimpleQueue()
         self._room = threading.Semaphore(max(1, PLANNED_TOGETHER // job.batch_size))  # for plans that have no slot yet
         self._ahead: ReadAhead | None = None
@@ -115,6 +145,8 @@ class Producer:
         if batch.error is not None:
             raise batch.error
         plan, step = batch.plan, batch.plan.step
+        if self._followed is not None:
+            self._followed.reached(step.epoch, step.delivered)
         plan.bad.sort(key=lambda bad: bad.row)
         self._judge(plan.bad, len(plan.index), step.ends_epoch)
         substitute = np.zeros(len(plan.index), bool)
@@ -128,6 +160,8 @@ class Producer:
         self._room.release()
         if self._ahead is not None:
             self._ahead.close()
+        if self._followed is not None:
+            self._followed.close()
         for _ in self._threads:
             self._rows.put(None)
         for thread in self._threads:

@@ -11,6 +11,7 @@ import os
 import threading
 from collections import deque
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -167,6 +168,7 @@ class ReadAhead:
             try:
                 result = self.source.read(expected.index)
             except BaseException as error:  # raised where the sample is rendered
+                clear_frames(error.__traceback__)  # or what they hold, an index, would be held as long as the error is
                 result = error
             with self._lock:
                 expected.result = result

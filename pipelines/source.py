@@ -10,13 +10,16 @@ import numpy as np
 
 from .catalogue import CATALOGUE, read_catalogue
 from .faults import BadSample, DataError
-from .patterns import expand
+from .patterns import expand, is_remote
+from .remote.options import Remote
 from .sources.arrays import ArraySource
 from .sources.folder import FolderSource
 from .sources.keys import NoSuchKey
+from .sources.remote import RemoteSource
 from .sources.tar import TarSource
 
-__all__ = ["ArraySource", "BadSample", "DataError", "FolderSource", "NoSuchKey", "Source", "TarSource", "open_source"]
+__all__ = ["ArraySource", "BadSample", "DataError", "FolderSource", "NoSuchKey", "RemoteSource", "Source", "TarSource",
+           "open_source"]
 
 
 @runtime_checkable
@@ -60,11 +63,13 @@ class Source(Protocol):
 Data: TypeAlias = "str | Path | Sequence[Any] | np.ndarray | Source"
 
 
-def open_source(source: Data, verify: bool = True) -> Source:
+def open_source(source: Data, verify: bool = True, remote: Remote | None = None) -> Source:
     """The source that is meant by
 
     - tar shards: a path, a brace pattern, a glob, or a list of them;
     - a folder of packed shards, with their catalogue: all of them;
+    - addresses of shards, or of a folder of them, with their catalogue (s3://, gs://, hf://, https:// and whatever else fsspec
+      opens): as patterns and lists too; `remote` says how they are had;
     - a folder of images: its folders are classes, numbered by name; without any it is unlabelled;
     - arrays: uint8 (N, H, W, 3), a list of (H, W, 3), or a pair of either with labels (N,);
     - a Source, taken as it is.
@@ -73,6 +78,9 @@ def open_source(source: Data, verify: bool = True) -> Source:
 
     Raises DataError, in one line, where there is no image, and for whatever cannot be read.
     """
+    texts = [source] if isinstance(source, str) else source if isinstance(source, list | tuple) else []
+    if texts and all(isinstance(text, str) and is_remote(text) for text in texts):
+        return RemoteSource(list(texts), remote, verify)
     if isinstance(source, str | Path):
         paths = expand([source])
         return _of_folder(paths[0], verify) if len(paths) == 1 and paths[0].is_dir() else TarSource(_files(paths), verify)

@@ -403,7 +403,7 @@ class Slow(ArraySource):
 def test_a_run_that_starves_says_so_once(shards: Path, tmp_path: Path, seconds: float, budget: str, warnings: int,
                                          monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     # Sixteen reads of 50 ms by one thread before each step of some 30 ms: it waits more than half of the time.
-    monkeypatch.setattr(training, "open_source", lambda data: Slow(seconds))
+    monkeypatch.setattr(training, "open_source", lambda data, remote: Slow(seconds))
     monkeypatch.setattr(progress, "WARM_UP_STEPS", 1)
     monkeypatch.setattr(progress, "WINDOW_STEPS", 2)
     monkeypatch.setattr(progress, "WINDOW_SECONDS", 0.0)

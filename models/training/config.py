@@ -69,6 +69,19 @@ class LoaderConfig:
 
 
 @dataclass(frozen=True)
+class RemoteConfig:
+    """For data behind addresses. Credentials are better left to the environment: the configuration is written down."""
+
+    cache: str | None = key("folder for what was fetched; null: in the user's cache folder", None)
+    cache_bytes: int | None = key("how much it may hold, for all ranks of a host; null: half of what is free there", None)
+    connections: int = key("shards fetched at one time, by each rank", 8)
+    storage_options: Any = key("options of fsspec's file system, as {endpoint_url: ...}; null: none", None)
+    catalogue: str | None = key("local folder with the catalogue and indexes; null: they lie beside the shards", None)
+    attempts: int = key("tries in a row that bring nothing, before it is an error", 8)
+    timeout_s: float = key("seconds without a byte, before a try has failed", 60.0)
+
+
+@dataclass(frozen=True)
 class KnnConfig:
     """Online weighted kNN; it runs where test_data is given and labelled."""
 
@@ -107,7 +120,7 @@ class CheckpointConfig:
 @dataclass(frozen=True)
 class RunConfig:
     method: str = key("the method, for example simclr or mae")
-    data: Any = key("tar shards (train-{0000..0009}.tar, a glob, or a list) or a folder of class folders")
+    data: Any = key("tar shards (train-{0000..0009}.tar, a glob, a list, addresses) or a folder of class folders")
     out: str = key("folder of the run: config, metrics, checkpoints, curves")
     epochs: int = key("passes over the data")
     batch_size: int = key("images a step, over all ranks together; the world size divides it")
@@ -128,6 +141,7 @@ class RunConfig:
     data_wait_budget: float = key("share of the time in [0, 1]: a run that waits longer for data warns once; 1: never", 0.1)
     tensorboard: bool = key("also write metrics for TensorBoard", True)
     loader: LoaderConfig = key("", LoaderConfig())
+    remote: RemoteConfig = key("", RemoteConfig())
     knn: KnnConfig = key("", KnnConfig())
     checkpoint: CheckpointConfig = key("", CheckpointConfig())
 

@@ -39,10 +39,11 @@ class Wanted:
 
 
 def fetch(store: Store, wanted: Wanted, path: Path, counters: Counters, stop: Event | None = None,
-          room: Callable[[int], None] | None = None) -> bool:
+          room: Callable[[int], None] | None = None, rename: Callable[[Path, Path], None] = os.rename) -> bool:
     """Make path hold the object. False where another process had just made it, or it was there.
 
     room(bytes) is called once before the first byte is written, with the partial file locked; what it raises is passed on.
+    rename(partial, path) ends a transfer.
     Counts retries and fetched_bytes. Raises DataError, in one line, where the object cannot be had; Local where it cannot be
     written; Closed when stopped.
     """
@@ -53,7 +54,7 @@ def fetch(store: Store, wanted: Wanted, path: Path, counters: Counters, stop: Ev
         return False
     try:
         _Transfer(store, wanted, path, handle, counters, stop, room).run()
-        os.rename(partial, path)
+        rename(partial, path)
         _note_of(path).unlink(missing_ok=True)
         return True
     except OSError as error:

@@ -8,7 +8,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-from fsspec.asyn import sync
 
 from .patience import Patience
 from .trouble import Changed, Passing, of_status
@@ -23,17 +22,8 @@ _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _EMPTY = re.compile(r"bytes \*/0")
 
 
-def about(system: Any, url: str, patience: Patience) -> Object:
+async def about(system: Any, url: str, patience: Patience) -> Object:
     """By asking for the first byte: signed addresses often allow no other method."""
-    return sync(system.loop, _about, system, url, patience)
-
-
-def stream(system: Any, url: str, begin: int, end: int | None, sink: Sink, opened: Opened | None, patience: Patience) -> bool:
-    """As Store.stream. False where the server sent the whole object, though a part was asked for."""
-    return sync(system.loop, _stream, system, url, begin, end, sink, opened, patience)
-
-
-async def _about(system: Any, url: str, patience: Patience) -> Object:
     async with await _get(system, url, 0, 1, patience) as response:
         if response.status == 416 and _EMPTY.match(response.headers.get("Content-Range", "")):
             return _object(0, response)
@@ -41,8 +31,9 @@ async def _about(system: Any, url: str, patience: Patience) -> Object:
         return _object(_span(response)[2], response)
 
 
-async def _stream(system: Any, url: str, begin: int, end: int | None, sink: Sink, opened: Opened | None,
-                  patience: Patience) -> bool:
+async def stream(system: Any, url: str, begin: int, end: int | None, sink: Sink, opened: Opened | None,
+                 patience: Patience) -> bool:
+    """As Store.stream. False where the server sent the whole object, though a part was asked for."""
     async with await _get(system, url, begin, end, patience) as response:
         _refuse(response)
         first, last, size = _span(response)
@@ -65,7 +56,12 @@ async def _receive(response: Any, skip: int, count: int | None, sink: Sink, pati
         nonlocal held
         if held:
             data, held = bytes(held), bytearray()
-            await loop.run_in_executor(None, sink, data)
+            writing = loop.run_in_executor(None, sink, data)
+            try:
+                await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                await writing  # what it writes to will be closed
+                raise
 
     mark, since = 0, time.monotonic()
     try:

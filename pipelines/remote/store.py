@@ -1,7 +1,7 @@
 """Objects of one store, by URL: their size and version, and their bytes from anywhere to anywhere.
 
 Whatever fsspec opens is a store. Its asynchronous file systems work in one loop of their own, in a thread that belongs to
-fsspec; `sync` may be called from any thread, and a fork needs a file system of its own. HTTP is read here with that file
+fsspec; any thread may wait for it, and a fork needs a file system of its own. HTTP is read here with that file
 system's session, since fsspec's own read does not tell whether a server did what it was asked.
 """
 
@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from threading import Lock
-from typing import Any
+from threading import Event, Lock
+from traceback import clear_frames
+from typing import Any, TypeVar
 
 from ..faults import DataError
+from .loop import wait_for
 from .patience import Patience
 from .trouble import Changed, Final, Passing, Trouble, of_error
+
+T = TypeVar("T")
 
 PART_BYTES = 8 << 20
 """Of one request, to a store that is asked for parts; an HTTP server sends the rest of the object in one answer."""
@@ -42,12 +47,19 @@ Sink = Callable[[bytes], None]
 class Store:
     """The store of some URLs of one scheme. Pickles as its options; used by many threads at once."""
 
-    def __init__(self, scheme: str, options: Mapping[str, Any] | None = None, patience: Patience | None = None) -> None:
+    def __init__(self, scheme: str, options: Mapping[str, Any] | None = None, patience: Patience | None = None,
+                 stop: Event | None = None) -> None:
+        """stop: ends whatever is under way, with Closed."""
         self.scheme, self.options, self.patience = scheme, dict(options or {}), patience or Patience()
         self.whole_only = False
         """Set once an HTTP server has answered a request for a part with the whole."""
+        self._stop = stop or Event()
+        self._begin()
+
+    def _begin(self) -> None:
         self._lock = Lock()
         self._made: tuple[int, Any] | None = None
+        self._asking, self._closing = 0, False
 
     def about(self, url: str) -> Object:
         """Raises Trouble."""
@@ -56,13 +68,11 @@ class Store:
             if self.is_http:
                 from . import http
 
-                return http.about(system, url, self.patience)
+                return self._wait_for(system, http.about(system, url, self.patience))
             path = system._strip_protocol(url)
             info = self._ask(system, "info", path, self.patience.timeout_s)
-        except (Trouble, DataError):
-            raise
         except Exception as error:
-            raise of_error(error) from error
+            raise _told(error)  # noqa: B904 (which knows its cause)
         if info.get("type") == "directory":
             raise Final("there is a folder, not an object")
         size = info.get("size")
@@ -86,14 +96,13 @@ class Store:
             if self.is_http:
                 from . import http
 
-                answered = http.stream(self.system, url, begin, end, sink, opened, self.patience)
+                system = self.system
+                answered = self._wait_for(system, http.stream(system, url, begin, end, sink, opened, self.patience))
                 self.whole_only = self.whole_only or not answered
             else:
                 self._stream(url, begin, end, sink, opened)
-        except (Trouble, DataError):
-            raise
         except Exception as error:
-            raise of_error(error) from error
+            raise _told(error)  # noqa: B904 (which knows its cause)
 
     @property
     def is_http(self) -> bool:
@@ -134,9 +143,17 @@ class Store:
         """Call a method of the file system, in its loop where it has one, so that the wait can be ended."""
         if not system.async_impl:
             return getattr(system, name)(path, **options)
-        from fsspec.asyn import sync
+        return self._wait_for(system, getattr(system, f"_{name}")(path, **options), timeout_s)
 
-        return sync(system.loop, getattr(system, f"_{name}"), path, timeout=timeout_s, **options)
+    def _wait_for(self, system: Any, ask: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
+        with self._lock:
+            self._asking += 1
+        try:
+            return wait_for(system.loop, ask, self._stop, timeout_s)
+        finally:
+            with self._lock:
+                self._asking -= 1
+            self._end()
 
     def _stream(self, url: str, begin: int, end: int | None, sink: Sink, opened: Opened | None) -> None:
         system, patience = self.system, self.patience
@@ -160,11 +177,41 @@ class Store:
             sink(data)
             begin += len(data)
 
+    def close(self) -> None:
+        """End its connections, once nothing is under way; whoever asks again opens new ones. fsspec's file systems refer to
+        themselves, and end theirs only when the garbage collector comes by."""
+        with self._lock:
+            self._closing = True
+        self._end()
+
+    def _end(self) -> None:
+        with self._lock:
+            made = self._made if self._closing and not self._asking else None
+            if made is None:
+                return
+            self._made, self._closing = None, False
+        if made[0] == os.getpid() and self.is_http:
+            with suppress(Exception):
+                made[1].close_session(made[1].loop, made[1]._session)
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_lock": None, "_made": None}
+        return {"scheme": self.scheme, "options": self.options, "patience": self.patience, "whole_only": self.whole_only,
+                "_stop": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=Lock())
+        self.__dict__.update(state, _stop=Event())
+        self._begin()
+
+
+def _told(error: Exception) -> Exception:
+    """The trouble that it means. What fsspec waits in refers to the error that it raised, and so to our files and connections,
+    until the garbage collector comes by: it lets go of them."""
+    clear_frames(error.__traceback__)
+    if isinstance(error, Trouble | DataError):
+        return error
+    trouble = of_error(error)
+    trouble.__cause__ = error
+    return trouble
 
 
 def scheme_of(url: str) -> str:

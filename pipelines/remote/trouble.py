@@ -31,7 +31,7 @@ class Local(Trouble):
 
 
 class NoRoom(Local):
-    """The cache is full of what others need."""
+    """Other transfers hold what is left of the cache."""
 
 
 class Closed(Trouble):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from threading import Lock
 from typing import Any, Protocol
@@ -45,7 +46,7 @@ class ShardTable:
         self._end_list: list[int] = self._ends.tolist()  # for one sample, Python's own search takes a tenth of NumPy's
         self._pinned = dict(held or {})
         self._held: OrderedDict[int, ShardIndex] = OrderedDict()
-        self._held_samples = 0
+        self._held_samples, self._closed = 0, False
         self._trusted = bytearray(len(self.shard_sizes))
         self._lock = Lock()
 
@@ -72,7 +73,7 @@ class ShardTable:
             self._trusted[shard] = 1
             if not found.stored:
                 self._pinned[shard] = found
-            elif shard not in self._held:
+            elif shard not in self._held and not self._closed:
                 self._held[shard] = found
                 self._held_samples += len(found)
                 while len(self._held) > 1 and self._held_samples > KEPT_SAMPLES:
@@ -125,9 +126,21 @@ class ShardTable:
             raise not_found(key, nearest_keys(wanted, (k for _, k in self._keys(only))))
         return found[0]
 
+    def close(self) -> None:
+        """Let go of the indexes that can be loaded again; from now on none is held."""
+        with self._lock:
+            self._held.clear()
+            self._closed = True
+
+    def using(self, indexes: Indexes) -> ShardTable:
+        """A table of the same shards that gets its indexes elsewhere; what each loads is its own."""
+        other = object.__new__(type(self))
+        other.__setstate__({**self.__getstate__(), "indexes": indexes, "_pinned": dict(self._pinned)})
+        return other
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_lock": None, "_held": None, "_held_samples": 0, "_ends": None, "_end_list": None,
-                "_trusted": None}
+        return {**self.__dict__, "_lock": None, "_held": None, "_held_samples": 0, "_closed": False, "_ends": None,
+                "_end_list": None, "_trusted": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=Lock(), _held=OrderedDict(), _ends=np.cumsum(state["shard_sizes"]),
@@ -137,3 +150,10 @@ class ShardTable:
     def _keys(self, only: int | None) -> Iterator[tuple[int, str]]:
         for shard in range(len(self.shard_sizes)) if only is None else [only]:
             yield from enumerate(self.index(shard).keys(), int(self._ends[shard] - self.shard_sizes[shard]))
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """File names, or whole paths (or URLs) of those whose file name is not unique."""
+    names = [os.path.basename(path) for path in paths]
+    count = Counter(names)
+    return [name if count[name] == 1 else path for name, path in zip(names, paths, strict=True)]

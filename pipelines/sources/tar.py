@@ -16,7 +16,7 @@ from ..index import EXTENSIONS, ShardIndex
 from ..index_file import INDEX_SUFFIX, load_index, read_index_file
 from ..survey import survey
 from ..tar import members
-from .table import ShardTable
+from .table import ShardTable, short_names
 
 
 class TarSource:
@@ -40,7 +40,7 @@ class TarSource:
         self.shard_sizes = np.array(catalogue.shard_sizes, np.int64)
         self.labelled, self.fingerprint = catalogue.labelled, catalogue.fingerprint
         indexes = _LocalIndexes(self.paths, [catalogue.digest(shard) for shard in range(len(catalogue))])
-        self._table = ShardTable(self.shard_sizes, _names(self.paths), indexes, unstored)
+        self._table = ShardTable(self.shard_sizes, short_names(self.paths), indexes, unstored)
 
     def __len__(self) -> int:
         return len(self._table)
@@ -101,13 +101,6 @@ class _LocalIndexes:
 
     def prepare(self, shards: Sequence[int]) -> None:
         """Nothing: they are at hand."""
-
-
-def _names(paths: list[str]) -> list[str]:
-    """File names, or whole paths of those whose file name is not unique."""
-    names = [os.path.basename(path) for path in paths]
-    count = Counter(names)
-    return [name if count[name] == 1 else path for name, path in zip(names, paths, strict=True)]
 
 
 def _no_images(paths: list[str]) -> str:

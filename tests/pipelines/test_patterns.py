@@ -64,8 +64,8 @@ def test_the_home_folder_and_file_addresses(here: Path) -> None:
     (["train-{0000..0002.tar"], r"^train-\{0000\.\.0002\.tar: braces do not pair"),
     (["train-*.tar", "./train-0001.tar"], r"^train-0001\.tar: given twice \(also as train-0001\.tar\): .*drop one$"),
     (["s3://bucket/x-{0..9}.tar"],
-     r"^s3://bucket/x-\{0\.\.9\}\.tar: only local files are read so far, got a s3:// address: copy"),
-    (["https://host/x.tar"], "only local files are read so far, got a https:// address"),
+     r"^s3://bucket/x-\{0\.\.9\}\.tar: a s3:// address where local files are needed: give addresses alone"),
+    (["https://host/x.tar"], "a https:// address where local files are needed"),
     (["pipe:curl x"], "pipe:curl x: a command, which is not run .*viewmill pack --allow-pipe"),
     ([""], "an empty path"),
 ])

@@ -65,7 +65,7 @@ def test_a_source_is_taken_as_it_is(folder: Path) -> None:
 @pytest.mark.parametrize(("data", "message"), [
     ("none-{0..3}.tar", r"none-\{0\.\.3\}\.tar: matches no file"),
     ("none", "none: does not exist"),
-    ("s3://bucket/x.tar", "only local files are read so far"),
+    (["s3://bucket/x.tar", "{folder}/a.tar"], "a s3:// address where local files are needed"),
     ([], "data: an empty list"),
     ("", "data: an empty path"),
     (7, "data: cannot read images from a int: give tar shards"),
