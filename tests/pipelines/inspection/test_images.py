@@ -11,7 +11,7 @@ from viewmill.pipelines.catalogue import seal_shard
 from viewmill.pipelines.index import RECORD, ShardIndex, build_index
 from viewmill.pipelines.index_file import ShardFacts, index_bytes
 from viewmill.pipelines.inspection.duplicates import equal_images, equal_keys
-from viewmill.pipelines.inspection.findings import Hashes, quantile, rounded
+from viewmill.pipelines.inspection.findings import Finding, Found, Hashes, quantile, rounded
 
 from ..shards import encoded, picture, shard, write_tar
 from ..test_faults_in_shards import IMAGES
@@ -99,6 +99,15 @@ def test_what_there_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("size", "expected"), [(0, 0), (7, 7), (999, 999), (1004, 1000), (1005, 1010), (123_456, 123_000)])
 def test_lengths_are_kept_to_three_digits(size: int, expected: int) -> None:
     assert rounded(size) == expected
+
+
+def test_remarks_are_kept_up_to_a_number_damage_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("viewmill.pipelines.inspection.findings.KEPT", 2)
+    found = Found()
+    for kind in ("key", "image"):
+        for number in range(5):
+            found.add(Finding(kind, "x.tar", f"x.tar: {number}.jpg", "why"))
+    assert found.counts == {"key": 5, "image": 5} and [each.kind for each in found.findings] == ["key"] * 2 + ["image"] * 5
 
 
 def test_quantiles() -> None:

@@ -56,6 +56,14 @@ def test_of_samples_with_one_key_the_place_decides(tmp_path: Path) -> None:
     assert [entry.offset for entry, _ in report.still_bad()] == [bad[0]] and report.found.named[0] == ""
 
 
+def test_where_a_key_alone_means_several_a_bad_one_counts(tmp_path: Path) -> None:
+    both = write_tar(tmp_path / "a.tar", [("1.jpg", CUT), ("1.jpg", GOOD), ("2.jpg", CUT)])
+    other = write_tar(tmp_path / "b.tar", [("2.jpg", GOOD)])
+    log = logged(tmp_path / "log.jsonl", ("old.tar", "1", 0, 0), ("old.tar", "2", 0, 0))
+    report = checked(both, other, decode=0, quarantine=str(log))
+    assert [entry.key for entry, _ in report.still_bad()] == ["1", "2"]
+
+
 def test_a_folders_images(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()

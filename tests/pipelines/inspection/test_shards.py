@@ -95,6 +95,23 @@ class TestIndexes:
         report = checked(packed / "s-*.tar")
         assert kinds(report) == {"index": 1} and "stale: of a tar of " in said(report, "index")[0][1]
 
+    def test_of_a_longer_tar(self, tmp_path: Path) -> None:
+        """What it says of samples is of no use: the tar is whole."""
+        path = tmp_path / "x.tar"
+        seal_shard(shard(path, 20))
+        shard(path, 5, first=100)
+        report = checked(path)
+        assert kinds(report) == {"index": 1} and "stale" in said(report, "index")[0][1] and report.found.images == 5
+
+    def test_another_length_than_in_the_catalogue(self, packed: Path) -> None:
+        """Of the same samples: written again by something else, without the sha256."""
+        path = packed / "s-0.tar"
+        file = Path(f"{path}.index")
+        before = file.stat().st_size
+        file.write_bytes(index_bytes(build_index(path, True), ShardFacts(path.stat().st_size)))
+        ((where, reason),) = said(checked(packed), "index")
+        assert where == "s-0.tar.index" and reason.startswith(f"{file.stat().st_size} bytes, {before} in the catalogue: ")
+
     def test_another_label(self, packed: Path) -> None:
         """Of equal length; without the catalogue and a checksum of the shard, only the index tells."""
         (packed / "shards.catalogue").unlink()
