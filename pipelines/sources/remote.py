@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,9 +29,10 @@ from ..remote.patience import Tries
 from ..remote.store import Store
 from .table import ShardTable, short_names
 
-EARLY_BYTES, EARLY_SHARE = 1 << 26, 0.05
-"""Samples whose shard is still on its way are read by range, so that a stream begins at once: so many bytes of them, and this
-share of what is fetched whole. What is read by range is fetched twice, and counts against the bytes that an epoch costs."""
+EARLY_BYTES, EARLY_SHARE = 1 << 26, 0.03
+"""Samples whose shard is still on its way are read by range, so that a stream begins at once: so many bytes of them, or this
+share of the rank's own part of the data, if that is less; and this share of what is fetched whole. What is read by range is
+fetched twice, and counts against the bytes that an epoch costs."""
 
 _INDEXES_AT_ONCE = 16
 _OF_THIS_PROCESS = frozenset(["_stop", "_early", "_ahead", "_anew", "_table"])
@@ -113,6 +115,8 @@ class RemoteSource:
         stop = Event()
         own = Store(shards.store.scheme, remote.storage_options, remote.patience, stop)
         twin.__dict__.update(self.__dict__, _stop=stop, _anew=set(), _files=Files(), _shards=replace(shards, store=own))
+        total = int(shards.catalogue.tar_bytes.sum())
+        twin._early = _Early(self.counters, min(EARLY_BYTES, EARLY_SHARE * total / world_size))
         twin._table = self._table.using(twin._indexes(twin._stop))
         twin._ahead = Ahead(order, epoch, rank, world_size, delivered, length, self._shards.catalogue.tar_bytes,
                             self.cache.most_bytes // ranks_here, self.remote.connections, twin._bring, twin._leave, twin._stop)
@@ -153,7 +157,7 @@ class RemoteSource:
                 data = self._files.read(path, offset, size)
                 self.cache.mark(path)
                 return data, True
-            if shard not in self._anew and self._early.allows(size, self._ahead is not None, self._shards.store.whole_only):
+            if shard not in self._anew and not self._shards.store.whole_only and self._early.allows(size):
                 return self._ranged(wanted.url, offset, size), False
             self._wait_for(shard)
         raise DataError(f"{path}: vanishes from the cache as soon as it is there: let nothing else remove files from "
@@ -194,7 +198,7 @@ class RemoteSource:
 
     def _begin(self) -> None:
         """What belongs to this process."""
-        self._stop, self._early = Event(), _Early(self.counters)
+        self._stop, self._early = Event(), _Early(self.counters, math.inf)
         self._anew: set[int] = set()
         names = short_names(list(self._shards.catalogue.names))
         self._table = ShardTable(self.shard_sizes, names, self._indexes(self._stop))
@@ -208,18 +212,19 @@ class RemoteSource:
 
 
 class _Early:
-    """How much may still be read by range. Used by many threads."""
+    """How much may still be read by range: so many bytes first, and a share of what is fetched whole. Used by many threads."""
 
-    def __init__(self, counters: Counters) -> None:
-        self.counters, self._taken, self._lock = counters, 0, Lock()
+    def __init__(self, counters: Counters, first_bytes: float) -> None:
+        self.counters, self.first_bytes, self._taken, self._lock = counters, first_bytes, 0, Lock()
+        self._before = self._whole()
 
-    def allows(self, size: int, streaming: bool, whole_only: bool) -> bool:
-        """Whether a sample of that size may; if so, it is counted. streaming: by a stream, which has its shards fetched."""
-        if whole_only or not streaming:
-            return not whole_only
+    def _whole(self) -> float:
+        return self.counters.get("fetched_bytes") - self.counters.get("ranged_bytes")
+
+    def allows(self, size: int) -> bool:
+        """Whether a sample of that size may; if so, it is counted."""
         with self._lock:
-            whole = self.counters.get("fetched_bytes") - self.counters.get("ranged_bytes")
-            if self._taken + size > EARLY_BYTES + EARLY_SHARE * max(0, whole):
+            if self._taken + size > self.first_bytes + EARLY_SHARE * max(0, self._whole() - self._before):
                 return False
             self._taken += size
             return True

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from viewmill import Loader, Recipe
+from viewmill import Loader, Recipe, Remote
 
 from tests.pipelines.elastic import shown
 
@@ -25,7 +25,8 @@ def main(directory: Path, step_seconds: float) -> None:
     torch.set_num_threads(1)
     job, saved = json.loads((directory / "job.json").read_text()), directory / "state.json"
     before = json.loads(saved.read_text()) if saved.exists() else {"run": 0, "step": 0, "state": None}
-    loader = Loader(job["data"], Recipe.from_dict(job["recipe"]), job["batch_size"], threads=1, **job["options"])
+    remote = Remote(**job["remote"]) if job["remote"] else None
+    loader = Loader(job["data"], Recipe.from_dict(job["recipe"]), job["batch_size"], threads=1, remote=remote, **job["options"])
     if before["state"] is not None:
         loader.load_state_dict(before["state"])
     rank = dist.get_rank()

@@ -58,14 +58,14 @@ def unbroken(data: Any, recipe: Recipe, batch_size: int, options: dict[str, Any]
 
 
 def train_and_kill(directory: Path, data: str, recipe: Recipe, batch_size: int, options: dict[str, Any], worlds: Sequence[int],
-                   seed: int, step_seconds: float = 0.02, most_steps: int = 12) -> Story:
+                   seed: int, step_seconds: float = 0.02, most_steps: int = 12, remote: dict[str, Any] | None = None) -> Story:
     """Each world but the last is killed after a random number of steps, 0 to most_steps, and a random moment more; the last one
     ends the pass. Raises AssertionError where a process, a file or named memory is left behind, RuntimeError where a job
-    ends by itself. batch_size: of each rank."""
+    ends by itself. batch_size: of each rank. remote: how data behind an address are had."""
     chance, story, began = random.Random(seed), Story(seed), time.monotonic()
     (directory / "seen").mkdir(parents=True)
     (directory / "job.json").write_text(json.dumps({"data": data, "recipe": recipe.to_dict(), "batch_size": batch_size,
-                                                    "options": options}))
+                                                    "options": options, "remote": remote}))
     for run, ranks in enumerate(worlds):
         last = run == len(worlds) - 1
         begun = saved_step(directory)
