@@ -88,6 +88,10 @@ class Catalogue:
         return self._table["tar_bytes"]
 
     @property
+    def index_bytes(self) -> np.ndarray:
+        return self._table["index_bytes"]
+
+    @property
     def mtime_ns(self) -> np.ndarray:
         return self._table["mtime_ns"]
 

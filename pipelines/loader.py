@@ -238,6 +238,10 @@ class Loader:
     def _least_cache(self) -> int:
         if not isinstance(self.source, RemoteSource):
             return 0
+        if self._order.shuffle == "lanes" and self._order.lanes % self.world_size and self._order.lanes > self.world_size:
+            better = -(-self._order.lanes // self.world_size) * self.world_size
+            LOG.warning("%d ranks do not divide %d lanes, so each rank meets the lanes of others and fetches their shards too: "
+                        "begin a new run with lanes=%d", self.world_size, self._order.lanes, better)
         return self.source.check_cache(self._order, placement.ranks_here(self.rank, self.world_size), self.world_size)
 
     def _check(self, shuffle: str, prefetch: int | None) -> None:

@@ -46,6 +46,15 @@ class InFiles(Protocol):
     def __len__(self) -> int: ...
 
 
+@runtime_checkable
+class PartlyInFiles(Protocol):
+    """A source of which some samples lie in local files, at this moment."""
+
+    def at_hand(self, index: int) -> bool:
+        """Whether a sample does; if so, the system is told to have it ready."""
+        ...
+
+
 class Expected:
     """A sample that will be read. size: bytes counted for it; result: what reading gave, or what it raised."""
 
@@ -80,8 +89,12 @@ class ReadAhead:
     def expect(self, index: np.ndarray) -> list[Expected]:
         """To be read after all samples that are expected already."""
         expected = [Expected(i) for i in index.tolist()]
+        if isinstance(self.source, PartlyInFiles):
+            for each in expected:
+                if self.source.at_hand(each.index):
+                    each.state = TAKEN  # rendering reads it
         with self._work:
-            self._queue.extend(expected)
+            self._queue.extend(each for each in expected if each.state == PENDING)
             self._work.notify_all()
         return expected
 

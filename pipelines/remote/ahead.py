@@ -109,17 +109,18 @@ class Ahead:
             epoch, delivered = epoch + 1, 0
 
 
-def least_bytes(order: Order, shard_bytes: np.ndarray, ranks: range, world_size: int) -> int:
+def least_bytes(order: Order, shard_bytes: np.ndarray, ranks: range, world_size: int, connections: int) -> int:
     """What a cache must hold so that those ranks, which share it, fetch no shard of a window twice.
 
-    Of "lanes": the shards of one window, and one more, of each of their lanes. Of "full": everything. Of "none": two shards.
+    Of "lanes": the shards of one window, and one more, of each of their lanes. Of "full": everything. Of "none": two shards of
+    each rank. And as many more as are under way, unless that is everything.
     """
     total, largest = int(shard_bytes.sum()), int(shard_bytes.max())
     if order.shuffle == "full":
         return total
     if order.shuffle == "none":
-        return min(total, 2 * largest * len(ranks))
+        return min(total, (2 + connections) * largest * len(ranks))
     shared = int(np.gcd(world_size, order.lanes))
     lanes = len({rank % shared for rank in ranks}) * (order.lanes // shared)
     mean = total / max(1, int(np.count_nonzero(shard_bytes)))
-    return max(largest, min(total, round(lanes * (order.window + 1) * mean)))
+    return max(largest, min(total, round((lanes * (order.window + 1) + len(ranks) * connections) * mean)))

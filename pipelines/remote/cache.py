@@ -1,6 +1,7 @@
 """Whole objects on the local disk, in one bounded folder that all processes of a host share; those used longest ago go first.
 
-A file's name tells its content, so it never goes stale; its time of change is when it was used last. Nobody owns one: a process
+A file's name tells its content, so it never goes stale; its time of change is when it was used last, or that a stream is through
+with it, which makes it one of the first to go. Nobody owns one: a process
 that has it open reads on when another removes it, and whoever finds it gone fetches it again.
 """
 
@@ -28,6 +29,9 @@ from .trouble import Closed, Local, NoRoom
 
 USED_SECONDS = 5.0
 """A file is marked as used at most so often: marking takes longer than a small read."""
+
+LEFT_S = 1
+"""The time of use (seconds since 1970) of what nobody needs any more as far as is known."""
 
 _OURS = re.compile(r"([0-9a-f]{32}\.(?:tar|index))(\.partial)?")
 _LOCK = ".lock"
@@ -80,6 +84,12 @@ class ShardCache:
             return False
         self._marked[path.name] = now
         return True
+
+    def leave(self, path: Path) -> None:
+        """That it may be the next to go: whoever else needs it will mark it again."""
+        self._marked.pop(path.name, None)
+        with suppress(OSError):
+            os.utime(path, (LEFT_S, LEFT_S))
 
     def get(self, store: Store, wanted: Wanted, counters: Counters, stop: Event) -> tuple[Path, bool]:
         """Where it lies, once it does, and whether it was fetched for that: by this process, unless another is at it already.

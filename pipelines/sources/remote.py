@@ -35,7 +35,7 @@ share of the rank's own part of the data, if that is less; and this share of wha
 fetched twice, and counts against the bytes that an epoch costs."""
 
 _INDEXES_AT_ONCE = 16
-_OF_THIS_PROCESS = frozenset(["_stop", "_early", "_ahead", "_anew", "_table"])
+_OF_THIS_PROCESS = frozenset(["_stop", "_early", "_ahead", "_anew", "_present", "_paths", "_table"])
 _LOST = 4
 """Times that a shard may vanish from the cache between finding and opening it."""
 
@@ -63,6 +63,7 @@ class RemoteSource:
         self.shard_sizes = np.array(catalogue.shard_sizes, np.int64)
         self.labelled, self.fingerprint = catalogue.labelled, catalogue.fingerprint
         self._files = Files()
+        self._sizes = catalogue.tar_bytes + catalogue.index_bytes
         self._begin()
 
     def __len__(self) -> int:
@@ -88,6 +89,16 @@ class RemoteSource:
                 self.cache.drop(self._wanted(shard))
             self._wait_for(shard)
 
+    def at_hand(self, index: int) -> bool:
+        """Whether a sample's shard lies in the cache, as far as is known without asking; if so, its bytes will soon be in
+        memory."""
+        shard, row = self._table.locate(index)
+        if shard not in self._present:
+            return False
+        with suppress(OSError):
+            self._files.will_need(self._path(shard), *self._table.index(shard).place(row))
+        return True
+
     def place(self, index: int) -> tuple[str, int, int]:
         """URL of the shard, offset and size of the sample's bytes in it."""
         shard, row = self._table.locate(index)
@@ -111,15 +122,18 @@ class RemoteSource:
         """The source as one rank's stream sees it from that state on: shards are fetched ahead, into its part of the cache, and
         samples by range only as far as that is cheap. To be told what was `reached`, and closed."""
         twin = object.__new__(type(self))
-        shards, remote = self._shards, self.remote  # with connections of its own, which end with it
+        shards, remote = self._shards, self.remote
         stop = Event()
         own = Store(shards.store.scheme, remote.storage_options, remote.patience, stop)
-        twin.__dict__.update(self.__dict__, _stop=stop, _anew=set(), _files=Files(), _shards=replace(shards, store=own))
-        total = int(shards.catalogue.tar_bytes.sum())
+        twin.__dict__.update(self.__dict__, _stop=stop, _anew=set(), _present=set(), _files=Files(),
+                             _shards=replace(shards, store=own))
+        total, connections = int(self._sizes.sum()), self.remote.connections
+        under_way = connections * total // max(1, int(np.count_nonzero(self._sizes)))  # room for what reading asks for itself
         twin._early = _Early(self.counters, min(EARLY_BYTES, EARLY_SHARE * total / world_size))
         twin._table = self._table.using(twin._indexes(twin._stop))
-        twin._ahead = Ahead(order, epoch, rank, world_size, delivered, length, self._shards.catalogue.tar_bytes,
-                            self.cache.most_bytes // ranks_here, self.remote.connections, twin._bring, twin._leave, twin._stop)
+        room = self.cache.most_bytes // ranks_here - under_way
+        twin._ahead = Ahead(order, epoch, rank, world_size, delivered, length, self._sizes, room, connections, twin._bring,
+                            twin._leave, twin._stop)
         return twin
 
     def reached(self, epoch: int, delivered: int) -> None:
@@ -139,7 +153,7 @@ class RemoteSource:
 
     def check_cache(self, order: Order, ranks: range, world_size: int) -> int:
         """The bytes of cache that those ranks, which share one, need for an order. Raises ValueError where it may hold less."""
-        least = least_bytes(order, self._shards.catalogue.tar_bytes, ranks, world_size)
+        least = least_bytes(order, self._sizes, ranks, world_size, self.remote.connections)
         if least > self.cache.most_bytes:
             ways = {"full": "use shuffle='lanes'", "lanes": "use a smaller window"}.get(order.shuffle, "use smaller shards")
             raise ValueError(f"the cache {self.cache.folder} may hold {_gb(self.cache.most_bytes)}, and this order "
@@ -150,15 +164,14 @@ class RemoteSource:
 
     def _bytes(self, shard: int, offset: int, size: int) -> tuple[bytes, bool]:
         """The bytes there are, and whether they come from the whole shard."""
-        wanted = self._wanted(shard)
-        path = self.cache.path_of(wanted)
+        path = self._path(shard)
         for _ in range(_LOST):
             with suppress(OSError):
                 data = self._files.read(path, offset, size)
                 self.cache.mark(path)
                 return data, True
             if shard not in self._anew and not self._shards.store.whole_only and self._early.allows(size):
-                return self._ranged(wanted.url, offset, size), False
+                return self._ranged(self._wanted(shard).url, offset, size), False
             self._wait_for(shard)
         raise DataError(f"{path}: vanishes from the cache as soon as it is there: let nothing else remove files from "
                         f"{self.cache.folder}, and allow more (remote.cache_bytes)")
@@ -184,14 +197,24 @@ class RemoteSource:
         self._table.indexes.prepare([shard])
         _, fetched = self.cache.get(self._shards.store, self._wanted(shard), self.counters, self._stop)
         self.counters.add("cache_misses" if fetched else "cache_hits")
+        self._present.add(shard)
 
     def _leave(self, shard: int) -> None:
         """Let go of a shard: a file that is open takes room on the disk also when it has been removed."""
-        self._files.forget(self.cache.path_of(self._wanted(shard)))
+        self._present.discard(shard)
+        path = self._path(shard)
+        self._files.forget(path)
+        self.cache.leave(path)
 
     def _wanted(self, shard: int) -> Wanted:
         entry = self._shards.catalogue.entry(shard)
         return Wanted(entry.name, entry.tar_bytes, entry.sha256)
+
+    def _path(self, shard: int) -> Path:
+        found = self._paths.get(shard)
+        if found is None:
+            found = self._paths[shard] = self.cache.path_of(self._wanted(shard))
+        return found
 
     def _indexes(self, stop: Event) -> _RemoteIndexes:
         return _RemoteIndexes(self._shards, self.cache, self.counters, stop)
@@ -200,6 +223,8 @@ class RemoteSource:
         """What belongs to this process."""
         self._stop, self._early = Event(), _Early(self.counters, math.inf)
         self._anew: set[int] = set()
+        self._present: set[int] = set()
+        self._paths: dict[int, Path] = {}
         names = short_names(list(self._shards.catalogue.names))
         self._table = ShardTable(self.shard_sizes, names, self._indexes(self._stop))
 

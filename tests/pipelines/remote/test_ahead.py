@@ -113,13 +113,13 @@ def test_closing_ends_the_threads() -> None:
 def test_the_room_that_an_order_needs() -> None:
     bytes_each = np.full(1000, 100)
     lanes = Order([10] * 1000, 0, lanes=16, window=4, shuffle="lanes")
-    assert least_bytes(lanes, bytes_each, range(1), 1) == 16 * 5 * 100
-    assert least_bytes(lanes, bytes_each, range(1), 4) == 4 * 5 * 100, "one of four ranks serves four of the lanes"
-    assert least_bytes(lanes, bytes_each, range(2), 4) == 8 * 5 * 100
-    assert least_bytes(lanes, bytes_each, range(8), 64) == 8 * 5 * 100, "of 64 ranks, four share a lane; the eight here do not"
-    assert least_bytes(lanes, bytes_each, range(1), 3) == 16 * 5 * 100, "three ranks all meet every lane"
-    assert least_bytes(Order([10] * 1000, 0), bytes_each, range(1), 4) == 100_000
-    assert least_bytes(Order([10] * 1000, 0, shuffle="none"), bytes_each, range(2), 4) == 400
+    assert least_bytes(lanes, bytes_each, range(1), 1, 2) == (16 * 5 + 2) * 100
+    assert least_bytes(lanes, bytes_each, range(1), 4, 2) == (4 * 5 + 2) * 100, "one of four ranks serves four of the lanes"
+    assert least_bytes(lanes, bytes_each, range(2), 4, 3) == (8 * 5 + 6) * 100
+    assert least_bytes(lanes, bytes_each, range(8), 64, 1) == (8 * 5 + 8) * 100, "of 64 ranks, four share a lane; these do not"
+    assert least_bytes(lanes, bytes_each, range(1), 3, 2) == (16 * 5 + 2) * 100, "three ranks all meet every lane"
+    assert least_bytes(Order([10] * 1000, 0), bytes_each, range(1), 4, 2) == 100_000
+    assert least_bytes(Order([10] * 1000, 0, shuffle="none"), bytes_each, range(2), 4, 3) == 2 * 5 * 100
     few = Order([10] * 20, 0, lanes=16, window=4, shuffle="lanes")
-    assert least_bytes(few, np.full(20, 100), range(1), 1) == 2000, "never more than all"
-    assert least_bytes(few, np.array([5000] + [1] * 19), range(1), 16) == 5000, "never less than the largest"
+    assert least_bytes(few, np.full(20, 100), range(1), 1, 2) == 2000, "never more than all"
+    assert least_bytes(few, np.array([5000] + [1] * 19), range(1), 16, 2) == 5000, "never less than the largest"

@@ -127,6 +127,7 @@ def test_early_samples_are_read_by_range_only_as_far_as_is_cheap(server: Server,
                                                                  most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "EARLY_BYTES", most)
     url = put_on(server, folder)
+    server.fault_of = lambda path: Fault(chunk=2000, slow_s=0.01)  # a tenth of a second each shard
     with Loader(url, "simclr_cifar", 16, remote=remote(tmp_path), **LANES) as loader:  # type: ignore[arg-type]
         for _ in loader:
             pass
@@ -224,29 +225,40 @@ def test_a_damaged_catalogue_or_index_is_named(server: Server, folder: Path, tmp
 
 def test_a_cache_too_small_for_the_order_is_refused_at_the_start(server: Server, folder: Path, tmp_path: Path) -> None:
     url = put_on(server, folder)
-    with Loader(url, "simclr_cifar", 16, remote=remote(tmp_path), shuffle="lanes", lanes=2, window=1) as loader:
+    with Loader(url, "simclr_cifar", 16, remote=remote(tmp_path, connections=3), shuffle="lanes", lanes=2, window=1) as loader:
         least = loader.cache_bytes
-        mean = sum(path.stat().st_size for path in folder.glob("*.tar")) / SHARDS
-        assert least == round(2 * (1 + 1) * mean)
+        mean = sum(path.stat().st_size for path in folder.glob("*.tar*")) / SHARDS
+        assert least == round((2 * (1 + 1) + 3) * mean)
     options = {"shuffle": "lanes", "lanes": 2, "window": 1}
-    Loader(url, "simclr_cifar", 16, remote=remote(tmp_path, cache_bytes=least), **options).close()  # type: ignore[arg-type]
+    Loader(url, "simclr_cifar", 16, remote=remote(tmp_path, cache_bytes=least, connections=3), **options).close()  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"may hold .*, and this order \(shuffle='lanes', 2 lanes, window 1\) needs .* for 1 of 1"
                                          r" ranks, .*: allow more \(remote.cache_bytes\), or use a smaller window"):
-        Loader(url, "simclr_cifar", 16, remote=remote(tmp_path, cache_bytes=least - 1), **options)  # type: ignore[arg-type]
+        Loader(url, "simclr_cifar", 16, remote=remote(tmp_path, cache_bytes=least - 1, connections=3), **options)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="or use shuffle='lanes'"):
         Loader(url, "simclr_cifar", 16, remote=remote(tmp_path, cache_bytes=least), shuffle="full")
     with Loader(str(folder), "simclr_cifar", 16) as local:
         assert local.cache_bytes == 0
 
 
+def test_ranks_that_do_not_divide_the_lanes_are_told(server: Server, folder: Path, tmp_path: Path,
+                                                    caplog: pytest.LogCaptureFixture) -> None:
+    url = put_on(server, folder)
+    for world, lanes in ((2, 4), (4, 4), (8, 4)):
+        Loader(url, "simclr_cifar", 4, remote=remote(tmp_path), rank=0, world_size=world, shuffle="lanes", lanes=lanes).close()
+    assert caplog.text == ""
+    Loader(url, "simclr_cifar", 4, remote=remote(tmp_path), rank=1, world_size=3, shuffle="lanes", lanes=8).close()
+    assert "3 ranks do not divide 8 lanes" in caplog.text and "begin a new run with lanes=9" in caplog.text
+
+
 def test_a_bounded_cache_serves_an_epoch_and_fetches_little_twice(server: Server, folder: Path, tmp_path: Path) -> None:
     url = put_on(server, folder)
-    with Loader(url, "simclr_cifar", 16, remote=remote(tmp_path), **LANES) as loader:  # type: ignore[arg-type]
+    options = {**LANES, "lanes": 2, "window": 1, "read_ahead_bytes": 1 << 12}
+    with Loader(url, "simclr_cifar", 16, remote=remote(tmp_path, connections=1), **options) as loader:  # type: ignore[arg-type]
         least = loader.cache_bytes
-    indexes = sum(path.stat().st_size for path in folder.glob("*.index"))
-    small = remote(tmp_path, cache=tmp_path / "small", cache_bytes=least + indexes, connections=1)
-    assert same(batches(str(folder)), batches(url, remote=small))
-    assert sum(path.stat().st_size for path in (tmp_path / "small").iterdir()) <= least + indexes
+    small = remote(tmp_path, cache=tmp_path / "small", cache_bytes=least, connections=1)
+    assert same(batches(str(folder), **options), batches(url, remote=small, **options))
+    held = sum(path.stat().st_size for path in (tmp_path / "small").iterdir())
+    assert held <= least < sum(map(len, server.objects.values())) / 2
 
 
 def test_a_state_of_local_shards_goes_on_with_remote_ones_and_another_world(server: Server, folder: Path, tmp_path: Path) -> None:
