@@ -93,9 +93,11 @@ class ReadAhead:
             for each in expected:
                 if self.source.at_hand(each.index):
                     each.state = TAKEN  # rendering reads it
-        with self._work:
-            self._queue.extend(each for each in expected if each.state == PENDING)
-            self._work.notify_all()
+        waiting = [each for each in expected if each.state == PENDING]
+        if waiting:
+            with self._work:
+                self._queue.extend(waiting)
+                self._work.notify_all()
         return expected
 
     def read(self, expected: Expected, index: int) -> bytes | np.ndarray:

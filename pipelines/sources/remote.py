@@ -20,6 +20,7 @@ from ..files import Files
 from ..index import ShardIndex
 from ..index_file import INDEX_SUFFIX, read_index_file
 from ..order import Order
+from ..read_ahead import SMALL_BYTES
 from ..remote.ahead import Ahead, least_bytes
 from ..remote.cache import ShardCache
 from ..remote.fetch import Wanted
@@ -95,8 +96,10 @@ class RemoteSource:
         shard, row = self._table.locate(index)
         if shard not in self._present:
             return False
-        with suppress(OSError):
-            self._files.will_need(self._path(shard), *self._table.index(shard).place(row))
+        offset, size = self._table.index(shard).place(row)
+        if size >= SMALL_BYTES:
+            with suppress(OSError):
+                self._files.will_need(self._path(shard), offset, size)
         return True
 
     def place(self, index: int) -> tuple[str, int, int]:

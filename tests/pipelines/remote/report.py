@@ -45,14 +45,14 @@ with Loader(about["url"], about["recipe"], about["batch"], rank=about["rank"], w
 """
 
 
-def make(folder: Path) -> Path:
-    """256 shards of 256 JPEGs of 64 px, 4 KB each."""
+def make(folder: Path, shards: int = SHARDS, each: int = EACH, side_px: int = SIDE_PX) -> Path:
+    """Shards of JPEGs of noise: of 64 px, 4 KB each; of 224 px, 45 KB."""
     folder.mkdir()
     rng, entries = np.random.default_rng(0), []
-    for shard in range(SHARDS):
+    for shard in range(shards):
         files = []
-        for i in range(shard * EACH, (shard + 1) * EACH):
-            small = rng.integers(0, 256, (SIDE_PX // 2, SIDE_PX // 2, 3), np.uint8)
+        for i in range(shard * each, (shard + 1) * each):
+            small = rng.integers(0, 256, (side_px // 2, side_px // 2, 3), np.uint8)
             files += [(f"{i:06d}.jpg", encoded(small.repeat(2, 0).repeat(2, 1), quality=85)), (f"{i:06d}.cls", b"%d" % (i % 10))]
         entries.append(seal_shard(write_tar(folder / f"train-{shard:04d}.tar", files)))
     write_catalogue(folder, entries)
@@ -96,7 +96,7 @@ def nodes(url: str, server: Server, folder: Path, scratch: Path, world: int, her
     assert sorted(keys) == sorted([f"{i:06d}" for i in range(SHARDS * EACH)] * EPOCHS), "every sample once an epoch"
 
 
-def rate(source: str, remote: Remote | None, seconds: float = 6.0) -> float:
+def rate(source: str, remote: Remote | None, seconds: float = 4.0) -> float:
     """Images a second of an endless stream, after its first batches."""
     with Loader(source, RECIPE, BATCH, epochs=None, threads=2, remote=remote, **LANES) as loader:  # type: ignore[arg-type]
         stream = iter(loader)
@@ -133,14 +133,15 @@ def main() -> None:
         server.fault_of = lambda path: None
 
         print("images a second: from a warm cache, from the local shards, and their ratio")
-        pairs = []
-        for turn in range(7):
-            both = [lambda: rate(url, remote), lambda: rate(str(folder), None)]
-            got = [each() for each in both] if turn % 2 == 0 else [each() for each in both[::-1]][::-1]
-            pairs.append(got)
-        ratios = sorted(a / b for a, b in pairs)
-        print(f"  {median(a for a, _ in pairs):.0f}, {median(b for _, b in pairs):.0f}, {median(ratios):.3f} "
-              f"({ratios[0]:.3f} to {ratios[-1]:.3f})")
+        large = make(scratch / "large", 48, 64, 224)
+        for what, address, local in (("4 KB", url, folder), ("45 KB", put_on(server, large, "large"), large)):
+            pairs = []
+            for turn in range(7):
+                both = [lambda a=address: rate(a, remote), lambda a=local: rate(str(a), None)]  # type: ignore[misc]
+                pairs.append([each() for each in both] if turn % 2 == 0 else [each() for each in both[::-1]][::-1])
+            ratios = sorted(a / b for a, b in pairs)
+            print(f"  images of {what}: {median(a for a, _ in pairs):.0f}, {median(b for _, b in pairs):.0f}, "
+                  f"{median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})", flush=True)
 
         print("a server of which one answer in five fails: retries, and whether the views are the same")
         chance = np.random.default_rng(1)

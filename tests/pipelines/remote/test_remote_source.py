@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import re
 import threading
@@ -298,8 +299,10 @@ def settled(folder: Path) -> tuple[list[str], list[str]]:
     while True:
         threads = [thread.name for thread in threading.enumerate() if any(name in thread.name for name in names)]
         files = [str(link) for link in map(_link, Path("/proc/self/fd").iterdir()) if str(link).startswith(str(folder))]
-        if not threads + files or time.monotonic() - begun > 10:
+        if not threads + files or time.monotonic() - begun > 20:
             return threads, files
+        if not threads:  # an error that was under way may hold an index until the garbage collector comes by
+            gc.collect()
         time.sleep(0.02)
 
 
