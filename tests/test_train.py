@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,8 +25,11 @@ from viewmill.models.training import checkpoint, metrics, progress
 from viewmill.models.training import step as step_module
 from viewmill.models.training.errors import RunFailure
 from viewmill.models.training.process import World
+from viewmill.pipelines.catalogue import seal_shard, write_catalogue
 from viewmill.pipelines.quarantine import read_quarantine
 from viewmill.pipelines.source import ArraySource
+
+from tests.pipelines.remote.server import serving
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SIDE, CLASSES = 32, 4
@@ -313,6 +317,24 @@ def test_steps_end_a_run_within_an_epoch(shards: Path, tmp_path: Path) -> None:
     assert run(shards, tmp_path, "epochs=3", "steps=2", "clip_grad=0.5", "channels_last=true", "precision=bf16")["step"] == 2
     rows = metrics.read(tmp_path / "metrics.jsonl")
     assert [row["step"] for row in rows] == [1, 2] and all(row["grad_norm"] > 0 for row in rows)
+
+
+def test_a_run_on_shards_behind_addresses_is_the_run_on_local_ones(shards: Path, tmp_path: Path) -> None:
+    """Training, kNN and the end's counts; the second address has what the kNN tests."""
+    packed = tmp_path / "packed"
+    shutil.copytree(shards, packed)
+    write_catalogue(packed, [seal_shard(path) for path in sorted(packed.glob("*.tar"))])
+    more = ["epochs=2", "knn.k=5", "loader.shuffle=lanes", "loader.lanes=4", "loader.window=1", "loader.max_bad=0.02"]
+    with serving() as server:
+        for path in packed.iterdir():
+            server.objects[f"set/{path.name}"] = path.read_bytes()
+        url = f"{server.url}/set"
+        keys = [f"data={url}/train-{{0..1}}.tar", f"knn.test_data={url}/test-0.tar", f"remote.cache={tmp_path}/cache",
+                "remote.cache_bytes=1000000000", "remote.attempts=3"]
+        summary = run(shards, tmp_path / "remote", *more, *keys)
+    run(packed, tmp_path / "local", *more, "knn.test_data=SHARDS/test-0.tar")
+    assert_same_run(tmp_path / "remote", tmp_path / "local")
+    assert summary["counted"]["fetched_bytes"] > 0 and summary["knn"] > 0
 
 
 def mae_words(shards: Path, out: Path, *more: str) -> list[str]:
