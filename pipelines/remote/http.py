@@ -56,12 +56,7 @@ async def _receive(response: Any, skip: int, count: int | None, sink: Sink, pati
         nonlocal held
         if held:
             data, held = bytes(held), bytearray()
-            writing = loop.run_in_executor(None, sink, data)
-            try:
-                await asyncio.shield(writing)
-            except asyncio.CancelledError:
-                await writing  # what it writes to will be closed
-                raise
+            await _finished(loop.run_in_executor(None, sink, data))
 
     mark, since = 0, time.monotonic()
     try:
@@ -89,6 +84,21 @@ async def _receive(response: Any, skip: int, count: int | None, sink: Sink, pati
         raise Changed(f"sends more than the {count} bytes that were asked for")
     if count is not None and over < 0:
         raise Passing(f"the connection ended {-over} bytes early")
+
+
+async def _finished(writing: asyncio.Future[None]) -> None:
+    """Waits to the end also when cancelled, however often: what is written to is closed afterwards."""
+    stopped = False
+    while not writing.done():
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            stopped = True
+        except Exception:
+            break
+    if stopped and writing.exception() is None:
+        raise asyncio.CancelledError
+    writing.result()
 
 
 async def _get(system: Any, url: str, begin: int, end: int | None, patience: Patience) -> Any:
