@@ -12,6 +12,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,13 @@ from ..progress import Progress
 from ..quarantine import Quarantined, now, read_quarantine
 from ..workers import Here, Processes
 from .duplicates import equal_images, equal_keys
+from .fetched import Fetched, scratch_folder
 from .findings import KEPT, OF_SAMPLES, Finding, Found, Hashes
 from .named import asked_of
 from .places import Place, place_of
 from .report import Report
 from .settings import Settings, manual, settings_of
+from .shard import Shard
 from .storage import Disk, Storage
 from .work import decode_some, examine, name_some, where
 
@@ -46,14 +49,15 @@ def check(data: Sequence[str], settings: Settings | None = None, progress: Progr
     log = read_quarantine(settings.quarantine) if settings.quarantine else []
     if settings.write and Path(settings.write).exists():
         read_quarantine(settings.write)  # nothing else is written over
-    place = place_of(data)
+    place = place_of(data, settings.catalogue)
     count = min(settings.workers or (1 if _small(place) else cores()), len(place.pieces))
-    workers = Here() if count == 1 else Processes(count)
-    try:
-        with progress or Progress() as shown:
-            report = _Check(place, settings, Disk(), workers, shown).run(log)
-    finally:
-        workers.close()
+    with ExitStack() as ends:
+        storage: Storage = Disk()
+        if place.store is not None:
+            storage = Fetched(place.store, ends.enter_context(scratch_folder()), place.indexes)
+        workers = Here() if count == 1 else Processes(count)
+        ends.callback(workers.close)  # before the folder goes
+        report = _Check(place, settings, storage, workers, ends.enter_context(progress or Progress())).run(log)
     if settings.write:
         _write(Path(settings.write), report.found.findings)
     return report
@@ -63,6 +67,8 @@ def _small(place: Place) -> bool:
     """Done before other processes have started, which takes a second."""
     if not place.shards:
         return len(place.pieces) <= SMALL_FOLDER
+    if place.store is not None:
+        return sum(piece.entry.tar_bytes for piece in place.pieces if isinstance(piece, Shard) and piece.entry) <= SMALL_BYTES
     return sum(os.stat(piece.name).st_size for piece in place.pieces if os.path.exists(piece.name)) <= SMALL_BYTES
 
 
@@ -82,7 +88,7 @@ class _Check:
         hashes = self._examined(log)
         if not self.found.images and not self.found.damages():
             raise DataError(f"{self.place.name}: no images: images are members named KEY.jpg (or .png, .webp, ...)")
-        if self.settings.decode > 0:
+        if self.settings.decode > 0 and self.place.store is None:
             self._decoded()
         if self.settings.duplicates:
             self._twice("duplicate", "has the bytes of", equal_images(hashes))
@@ -96,7 +102,8 @@ class _Check:
         without = []  # shards without an index
         asked = asked_of(self.pieces, log)
         began = time.monotonic()
-        tasks = [(self.storage, piece, self.settings, named) for piece, named in zip(self.pieces, asked, strict=True)]
+        tasks = [(self.storage, piece, self.settings, named, rows)
+                 for piece, named, rows in zip(self.pieces, asked, self._decoded_at_once(), strict=True)]
         for number, (found, own) in self._run("checking", examine, tasks, lambda: _rate(self.found.images, began)):
             self.sizes[number], self.lengths[number] = found.images, found.bytes
             if found.shards and not found.indexes and not found.counts["index"]:
@@ -110,10 +117,23 @@ class _Check:
                 self.found.add(Finding("no index", name, name, "without index: write it with viewmill pack --index-only"))
         return [hashes[number] for number in range(len(self.pieces)) if number in hashes]
 
+    def _decoded_at_once(self) -> list[list[int]]:
+        """Rows of each piece. Shards behind URLs are not fetched twice: the catalogue says how many samples each has."""
+        rows: list[list[int]] = [[] for _ in self.pieces]
+        if self.settings.decode > 0 and self.place.store is not None:
+            sizes = np.array([piece.entry.samples if isinstance(piece, Shard) and piece.entry else 0 for piece in self.pieces])
+            for number, of in self._rows_of(sizes, self._spread(sizes)):
+                rows[number] = of
+        return rows
+
+    def _spread(self, sizes: np.ndarray) -> np.ndarray:
+        """As many numbers of samples as are to be decoded, evenly."""
+        total = int(sizes.sum())
+        return np.unique(np.linspace(0, total - 1, min(total, self.settings.decode)).round().astype(np.int64))
+
     def _decoded(self) -> None:
         """Of images that are known to be damaged, the first damage stands."""
-        total = int(self.sizes.sum())
-        wanted = np.unique(np.linspace(0, total - 1, min(total, self.settings.decode)).round().astype(np.int64))
+        wanted = self._spread(self.sizes)
         known = {(each.shard, each.offset, each.key) for each in self.found.findings if each.kind in OF_SAMPLES}
         for _, decoded in self._of_rows("decoding", decode_some, wanted):
             for _, finding in decoded:
@@ -136,12 +156,17 @@ class _Check:
 
     def _of_rows(self, title: str, function: Any, rows: np.ndarray) -> Iterator[tuple[int, Any]]:
         """A call for each piece that has some of the samples, with their rows in it."""
-        ends = np.cumsum(self.sizes)
-        owner = np.searchsorted(ends, rows, side="right")
-        pieces = np.unique(owner).tolist()
-        tasks = [(self.storage, self.pieces[n], (rows[owner == n] - (ends[n] - self.sizes[n])).tolist()) for n in pieces]
+        pieces = self._rows_of(self.sizes, rows)
+        tasks = [(self.storage, self.pieces[number], of) for number, of in pieces]
         for which, result in self._run(title, function, tasks, lambda: ""):
-            yield pieces[which], result
+            yield pieces[which][0], result
+
+    @staticmethod
+    def _rows_of(sizes: np.ndarray, rows: np.ndarray) -> list[tuple[int, list[int]]]:
+        """Numbers of samples of all pieces -> of each piece that has some, its number, and theirs in it."""
+        ends = np.cumsum(sizes)
+        owner = np.searchsorted(ends, rows, side="right")
+        return [(n, (rows[owner == n] - (ends[n] - sizes[n])).tolist()) for n in np.unique(owner).tolist()]
 
     def _run(self, title: str, function: Any, tasks: Sequence[tuple[Any, ...]], text: Any) -> Iterator[tuple[int, Any]]:
         self.progress.begin(title, len(tasks))

@@ -10,7 +10,7 @@ import numpy as np
 
 DAMAGE = {
     "catalogue": "the catalogue cannot be used",
-    "missing": "a shard of the catalogue is not there",
+    "missing": "a shard of the catalogue is not there, or cannot be fetched",
     "extra": "a shard that the catalogue does not know",
     "length": "a shard has another length than in the catalogue",
     "sha256": "a shard has other bytes than were packed",

@@ -10,6 +10,9 @@ from pathlib import Path
 from ..catalogue import CATALOGUE, Catalogue, read_catalogue
 from ..faults import DataError
 from ..patterns import expand
+from ..remote.opening import find_shards
+from ..remote.options import Remote
+from ..remote.store import Store
 from ..sources.folder import FolderSource
 from .findings import Finding
 from .shard import Shard
@@ -24,13 +27,15 @@ _URL = re.compile(r"(?!file:)[a-zA-Z][a-zA-Z0-9+.-]*://")
 @dataclass(frozen=True)
 class Place:
     """name: what the user wrote. pieces: in order. catalogued: there is a catalogue; classes: names of the labels, () where they
-    have none; wrong: of the catalogue."""
+    have none; wrong: of the catalogue; store, indexes: of shards behind URLs, as find_shards has them."""
 
     name: str
     pieces: list[Piece]
     catalogued: bool = False
     classes: tuple[str, ...] = ()
     wrong: tuple[Finding, ...] = ()
+    store: Store | None = None
+    indexes: str = ""
 
     @property
     def shards(self) -> bool:
@@ -38,17 +43,34 @@ class Place:
         return isinstance(self.pieces[0], Shard)
 
 
-def place_of(data: Sequence[str]) -> Place:
-    """data: one or more of what open_source takes for files. Raises DataError for what is not there, and for URLs."""
+def place_of(data: Sequence[str], catalogue: str = "") -> Place:
+    """data: one or more of what open_source takes for files; catalogue: a local folder that has that of shards behind URLs.
+    Raises DataError for what is not there, ValueError for a catalogue that nothing asks for."""
     name = " ".join(data)
-    for each in data:
-        if _URL.match(each):
-            raise DataError(f"{each}: viewmill check reads local files only: copy the shards to a local disk")
+    remote = [bool(_URL.match(each)) for each in data]
+    if all(remote):
+        return _behind_urls(name, data, catalogue)
+    if any(remote):
+        raise DataError(f"{name}: local files and URLs in one command: check them apart")
+    if catalogue:
+        raise ValueError(f"catalogue={catalogue} is for shards behind URLs; local shards have theirs beside them: leave it out")
     paths = expand(list(data))
     folders = [path for path in paths if path.is_dir()]
     if folders and len(paths) > 1:
         raise DataError(f"{folders[0]}: a folder among {len(paths)} places: give one folder alone, or tar shards only")
     return _folder(name, folders[0].absolute()) if folders else _tars(name, [path.absolute() for path in paths])
+
+
+def _behind_urls(name: str, data: Sequence[str], catalogue: str) -> Place:
+    try:
+        found = find_shards(data, Remote(catalogue=catalogue or None))
+    except DataError as error:
+        raise DataError(str(error).replace("remote.catalogue=", "catalogue=")) from error
+    known = found.catalogue
+    pieces: list[Piece] = [Shard(shard, known.entry(number), listed=True) for number, shard in enumerate(known.names)]
+    if not pieces:
+        raise DataError(f"{name}: its {CATALOGUE} has no shards: pack them again")
+    return Place(name, pieces, catalogued=True, store=found.store, indexes=found.indexes)
 
 
 def _folder(name: str, folder: Path) -> Place:

@@ -23,6 +23,7 @@ class Settings:
     duplicates: bool = key(False, "look for images of equal bytes, and for keys used in two shards; reads every byte")
     quarantine: str = key("", "FILE.jsonl, a quarantine log: look at its samples again, and say which are still bad")
     write: str = key("", "FILE.jsonl: write the damaged samples there, as a log that pack's skip= takes")
+    catalogue: str = key("", "FOLDER, local, that has the catalogue and the indexes of shards behind URLs, if these do not")
     workers: int = key(0, "processes; 0: all cores")
 
     def __post_init__(self) -> None:
@@ -60,7 +61,10 @@ def manual() -> str:
              "beginning to its end, images against checksums, a sample of them decoded. Nothing is changed.", "",
              "DATA:",
              "  train-{0000..0146}.tar a tar, brace pattern or glob of tars, or several",
-             "  FOLDER                 of packed shards with their catalogue, or of images", "", "keys:", *key_lines(Settings)]
+             "  FOLDER                 of packed shards with their catalogue, or of images",
+             "  URL                    of such shards: each is fetched whole into the system's temporary files (TMPDIR), one",
+             "                         for each worker at a time; credentials come from the environment", "",
+             "keys:", *key_lines(Settings)]
     lines += ["", "flags:", *(f"  {flag:22s} {meaning}" for flag, meaning in FLAGS.items())]
     lines += ["", "damage (status 1):", *(f"  {kind:22s} {meaning}" for kind, meaning in DAMAGE.items())]
     lines += ["", "remarks (status 0):", *(f"  {kind:22s} {meaning}" for kind, meaning in REMARKS.items())]

@@ -16,11 +16,11 @@ from ..pack.sample import UnsafeName, safe_key
 from ..tar import Member
 from .findings import Finding, Found
 from .images import Image
-from .storage import Storage
+from .storage import Storage, Unreachable
 
 PACKED = "its bytes are not those that were packed (sha256)"
 
-_AGAIN = "remove it, and write it again with viewmill pack --index-only"
+_AGAIN = "write it again with viewmill pack --index-only"
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,9 @@ def survey(storage: Storage, shard: Shard, checksums: bool, found: Found) -> Ite
         length = storage.length(shard.name)
     except OSError as error:
         found.add(_of(shard, "missing", f"cannot be read ({error.strerror}): check its permissions"))
+        return
+    except Unreachable as error:
+        found.add(_of(shard, "missing", f"cannot be fetched: {error}"))
         return
     if length < 0:
         found.add(_of(shard, "missing", "not there: copy it again"))
@@ -97,6 +100,9 @@ def _index(storage: Storage, shard: Shard, length: int, found: Found) -> tuple[S
         index, facts = read_index(storage.read(name, 0, size))
     except OSError as error:
         bad(f"cannot be read ({error.strerror})")
+        return None, None
+    except Unreachable as error:
+        found.add(Finding("index", shard.name, name, f"cannot be fetched: {error}"))
         return None, None
     except ValueError as error:
         bad(str(error))
@@ -220,7 +226,8 @@ def _against_index(shard: Shard, index: ShardIndex, rows: dict[int, int], walked
     """Whether each of its samples is where the index says, and none besides."""
     def bad(count: int, what: str, first: str) -> None:
         reason = f"{count} of {max(len(index), len(walked))} samples {what}, the first is {first}"
-        found.add(Finding("index", shard.name, f"{shard.name}{INDEX_SUFFIX}", f"{reason}: {_AGAIN}"))
+        # An index whose first, middle and last sample fit would be kept, were it not removed.
+        found.add(Finding("index", shard.name, f"{shard.name}{INDEX_SUFFIX}", f"{reason}: remove it, and {_AGAIN}"))
 
     elsewhere, other_labels, seen = [], [], np.zeros(len(index), bool)
     for image, label in walked:

@@ -12,11 +12,16 @@ from ..files import Files
 from ..tar import Member, whole_members
 
 
+class Unreachable(Exception):
+    """A file may be there, but cannot be had. The text says why, and what to do."""
+
+
 class Storage(Protocol):
     """Read by offset. A name is what the place calls a file: on this machine its path. Used by one thread; pickled to workers."""
 
     def length(self, name: str) -> int:
-        """In bytes; -1 where there is no such file. Raises OSError where that cannot be told."""
+        """In bytes; -1 where there is no such file. Raises OSError where that cannot be told, and
+        Unreachable."""
         ...
 
     def read(self, name: str, offset: int, size: int) -> bytes:

@@ -40,19 +40,22 @@ class Named:
 
 
 def examine(storage: Storage, piece: Piece, settings: Settings,
-            named: Mapping[str, Sequence[Named]]) -> tuple[Found, Hashes | None]:
-    """All that is looked at in every sample. named: entries of a log, by key."""
+            named: Mapping[str, Sequence[Named]], rows: Sequence[int] = ()) -> tuple[Found, Hashes | None]:
+    """All that is looked at in every sample. named: entries of a log, by key; rows: numbers of samples to decode now, where
+    coming back for them is dear."""
     found, hashes, keys = Found(), list[bytes](), list[int]()
     exactly, by_key = dict[int, str](), dict[int, str]()
-    for image, label in _samples(storage, piece, settings.checksums, found):
+    wanted = set(rows)
+    for row, (image, label) in enumerate(_samples(storage, piece, settings.checksums, found)):
         entries = named.get(image.key, ())
-        decoded = settings.decode == ALL or bool(entries)
+        counted = settings.decode == ALL or row in wanted
+        decoded = counted or bool(entries)
         packed = settings.checksums and image.checksum is not None
         # Where no checksum is asked for, the bytes that are read are no reason to look at it.
         asked = image if settings.checksums or entries else image._replace(checksum=None)
         seen = look(storage, asked, packed or settings.duplicates, decoded)
         found.checked += packed and bool(seen.data)
-        found.decoded += settings.decode == ALL and seen.whole
+        found.decoded += counted and seen.whole
         found.images += 1
         found.image_bytes += image.size
         found.of_bytes[rounded(image.size)] += 1

@@ -6,24 +6,28 @@ import os
 import shutil
 import tempfile
 import time
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..catalogue import CATALOGUE, ShardEntry, entry_of, seal_shard, write_catalogue
 from ..counters import Counters
 from ..faults import DataError
-from ..index import index_of
-from ..index_file import INDEX_SUFFIX
+from ..index import ShardIndex, index_of
+from ..index_file import INDEX_SUFFIX, beside
 from ..patterns import expand
 from ..progress import Progress
 from ..remote.fetch import Wanted, fetch
 from ..remote.store import Store, scheme_of
-from ..tar import whole_members
+from ..tar import BLOCK, name_in, sum_is_right, whole_members
 from .report import Summary
 from .settings import Settings
 from .sources.opened import is_url
 from .sources.opening import urls_of
 from .target import upload
+
+SHORT_NAME = 100
+"""Bytes of a member's name that its own header has room for."""
 
 
 def index_only(sources: Sequence[str], target: str | None, settings: Settings) -> Summary:
@@ -87,14 +91,36 @@ def _local(paths: list[Path], settings: Settings, progress: Progress, entries: l
 
 
 def _fresh(path: Path) -> ShardEntry | None:
-    """Of an index that is there, has checksums, and is not older than its tar."""
+    """Of an index that is there, has checksums, is not older than its tar, and of no other one of equal length."""
     try:
         if os.stat(f"{path}{INDEX_SUFFIX}").st_mtime_ns < path.stat().st_mtime_ns:
             return None
+        known = beside(path, path.stat().st_size)
+        if known is None or not known[1].sha256 or not _fits(path, known[0]):
+            return None
     except OSError:
         return None
-    entry = entry_of(path)
-    return entry if entry is not None and entry.sha256 else None
+    return entry_of(path)
+
+
+def _fits(path: Path, index: ShardIndex) -> bool:
+    """Whether the tar has the first, the middle and the last sample, by name and bytes, where the index says: shards may have
+    equal keys and equal lengths, yet not equal images. An index without samples or checksums is not worth keeping. Raises
+    OSError."""
+    if not len(index) or not index.checksums:
+        return False
+    with path.open("rb") as file:
+        for row in {0, len(index) // 2, len(index) - 1}:
+            offset, size = index.place(row)
+            header = os.pread(file.fileno(), BLOCK, offset - BLOCK) if offset >= BLOCK else b""
+            if len(header) < BLOCK or not sum_is_right(header):
+                return False
+            name, said = index.name(row), name_in(header)
+            if name != said and not (len(said) >= SHORT_NAME and name.startswith(said)):  # a long name's beginning
+                return False
+            if zlib.crc32(os.pread(file.fileno(), size, offset)) != index.records.item(row)[-1]:
+                return False
+    return True
 
 
 def _sealed(path: Path, settings: Settings, problems: list[str], name: str = "") -> ShardEntry | None:

@@ -42,7 +42,8 @@ def test_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     (["x.tar", "workers=-1"], "workers needs a whole number >= 0, got -1"),
     (["x.tar", "write=no/such/file"], "there is no folder"),
     (["x.tar", "quarantine=no.jsonl"], "no.jsonl: cannot be read"),
-    (["s3://bucket/x.tar"], "s3://bucket/x.tar: viewmill check reads local files only"),
+    (["s3://bucket/x.tar", "y.tar"], "s3://bucket/x.tar y.tar: local files and URLs in one command"),
+    (["x.tar", "catalogue=here"], "catalogue=here is for shards behind URLs"),
     (["pipe:cat x.tar"], "a command, which is not run"), (["x-{0..}.tar"], "does not exist"),
 ])
 def test_mistakes_are_one_line_and_status_2(words: list[str], line: str, capsys: pytest.CaptureFixture[str], tmp_path: Path,

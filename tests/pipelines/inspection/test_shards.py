@@ -186,8 +186,8 @@ class TestSamples:
 
 def test_what_is_no_data_is_refused(tmp_path: Path) -> None:
     write_tar(tmp_path / "x.tar", [("a.txt", b"")])
-    for data, text in (("https://host/x.tar", "reads local files only"), (str(tmp_path / "y.tar"), "does not exist"),
-                       (str(tmp_path), "say which, as in"), (str(tmp_path / "x.tar"), "no images")):
+    for data, text in ((str(tmp_path / "y.tar"), "does not exist"), (str(tmp_path), "say which, as in"),
+                       (str(tmp_path / "x.tar"), "no images")):
         with pytest.raises(DataError, match=text):
             checked(data)
 

@@ -6,6 +6,7 @@ import functools
 import http.server
 import os
 import shlex
+import tarfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from viewmill.pipelines.index_file import read_index
 from viewmill.pipelines.pack import Settings
 from viewmill.pipelines.pack.index_only import index_only
 
-from ..shards import shard
+from ..shards import encoded, picture, shard, write_tar
 from .packed import members, packed, sums
 
 
@@ -152,6 +153,44 @@ class TestIndexOnly:
         there = Catalogue.from_bytes(system.cat_file(f"/bucket/train/{CATALOGUE}"))
         assert there.shard_sizes.tolist() == [3, 4] and system.exists("/bucket/train/1.tar.index")
         assert (tmp_path / "indexes" / CATALOGUE).read_bytes() == system.cat_file(f"/bucket/train/{CATALOGUE}")
+
+    def test_an_index_that_fits_is_kept_and_that_of_another_tar_of_equal_length_is_not(self, tmp_path: Path) -> None:
+        """Newer than the tar, with checksums, of equal length: only names and bytes of samples tell."""
+        paths = [shard(tmp_path / f"{i}.tar", 3, 3 * i) for i in range(2)]
+        assert paths[0].stat().st_size == paths[1].stat().st_size
+        index_only([str(tmp_path)], None, Settings())
+        own = [Path(f"{path}.index").read_bytes() for path in paths]
+        written = Path(f"{paths[0]}.index").stat().st_ino
+        Path(f"{paths[1]}.index").write_bytes(own[0])
+        index_only([str(tmp_path)], None, Settings())
+        assert [Path(f"{path}.index").read_bytes() for path in paths] == own
+        assert Path(f"{paths[0]}.index").stat().st_ino == written
+        catalogue = read_catalogue(tmp_path)
+        assert catalogue is not None and catalogue.digest(0) != catalogue.digest(1)
+
+    @pytest.mark.parametrize("row", [0, 2, 4])
+    def test_equal_names_of_other_images_are_another_tar(self, tmp_path: Path, row: int) -> None:
+        """The first, the middle and the last of five images are looked at."""
+        path = shard(tmp_path / "x.tar", 5)
+        index_only([str(path)], None, Settings())
+        index, _ = read_index((before := Path(f"{path}.index")).read_bytes())
+        sealed, status = before.read_bytes(), path.stat()
+        offset, size = index.place(row)
+        data = bytearray(path.read_bytes())
+        data[offset + size - 3] ^= 1
+        path.write_bytes(data)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        index_only([str(path)], None, Settings())
+        assert before.read_bytes() != sealed
+
+    @pytest.mark.parametrize("layout", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+    def test_indexes_of_long_names_are_kept(self, tmp_path: Path, layout: int) -> None:
+        for number, name in enumerate(["n" * 150, "f/" * 70 + "x"]):
+            path = write_tar(tmp_path / f"{number}.tar", [(f"{name}.jpg", encoded(picture(6, 8))), (f"{name}.cls", b"1")], layout)
+            index_only([str(path)], None, Settings())
+            written = Path(f"{path}.index").stat().st_ino
+            index_only([str(path)], None, Settings())
+            assert Path(f"{path}.index").stat().st_ino == written, name[:3]
 
     def test_one_catalogue_has_one_place(self, tmp_path: Path) -> None:
         for name in "ab":
