@@ -18,6 +18,7 @@ from viewmill import Loader, Remote
 from viewmill.pipelines.catalogue import CATALOGUE
 from viewmill.pipelines.faults import DataError
 from viewmill.pipelines.patterns import is_remote
+from viewmill.pipelines.remote.cache import LEFT_S
 from viewmill.pipelines.source import RemoteSource, TarSource, open_source
 from viewmill.pipelines.sources import remote as module
 
@@ -168,6 +169,15 @@ def test_what_was_packed_damaged_is_a_bad_sample(server: Server, folder: Path, t
         there.read(25)
     loose = open_source(url, verify=False, remote=remote(tmp_path))
     assert loose.read(25) == bytes(data[offset:offset + len(loose.read(25))])  # type: ignore[arg-type]
+
+
+def test_what_is_left_is_not_at_hand_and_the_first_to_go(server: Server, folder: Path, tmp_path: Path) -> None:
+    there = open_source(put_on(server, folder), remote=remote(tmp_path))
+    assert isinstance(there, RemoteSource) and not there.at_hand(3 * EACH)
+    there._bring(3)
+    assert there.at_hand(3 * EACH) and not there.at_hand(4 * EACH)
+    there._leave(3)
+    assert not there.at_hand(3 * EACH) and there._path(3).stat().st_mtime == LEFT_S
 
 
 def test_patterns_lists_and_parts_of_a_catalogue(server: Server, folder: Path, tmp_path: Path) -> None:

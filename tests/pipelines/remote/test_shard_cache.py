@@ -79,6 +79,21 @@ def test_the_least_recently_used_goes_first(server: Server, tmp_path: Path) -> N
     assert kit.there() == [0, 3, 4] and kit.cache.held_bytes() == 300 * KILO
 
 
+def test_what_a_stream_is_through_with_goes_before_that(server: Server, tmp_path: Path) -> None:
+    kit = Kit(server, tmp_path / "c", 350 * KILO)
+    for number in (0, 1, 2):
+        kit.get(number)
+        time.sleep(0.01)
+    kit.cache.leave(kit.cache.path_of(kit.wanted(2)))
+    kit.get(3)
+    assert kit.there() == [0, 1, 3]
+    kit.cache.leave(kit.cache.path_of(kit.wanted(0)))
+    kit.get(0)  # somebody else needs it
+    time.sleep(0.01)
+    kit.get(4)
+    assert kit.there() == [0, 3, 4]
+
+
 def test_the_bound_holds_at_every_moment_with_many_threads_and_two_caches(server: Server, tmp_path: Path) -> None:
     for number in range(10):
         server.always[f"{number}.tar"] = Fault(chunk=20 * KILO, slow_s=0.002)
