@@ -65,8 +65,9 @@ class Loader:
     bytes of encoded samples are read before they are needed, 0 for none: of local files the system is told what to have ready,
     other sources are read by 16 threads, and their bytes kept.
     sidecar: render in a process of its own, which a busy trainer cannot slow down; otherwise in threads of this one.
-    max_bad: the fraction of samples that stand-ins may replace before the run stops. verify: images of packed shards are
-    compared with their checksums, and those that differ replaced. quarantine: a file to which each sample that could not be
+    max_bad: the fraction of samples that stand-ins may replace before the run stops: at an epoch's end, or as soon as chance
+    no longer explains that there are more, see `judge`. verify: images of packed shards are compared with their checksums,
+    and those that differ replaced. quarantine: a file to which each sample that could not be
     used is appended, one JSON line, see `quarantine`; ranks may share it. remote: how shards behind addresses are had.
 
     One loader is one stream: a loop left by `break` goes on, in the next loop, with the batch after the last one handed

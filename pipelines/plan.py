@@ -49,7 +49,7 @@ class Job:
 
     length: samples in an epoch; last: what becomes of a step that the epoch's end cuts: "pad" fills it up, else it is
     short; of "drop" it has a row for each rank all the same. epoch, delivered: where to begin. threads: that decode and
-    render. max_bad: fraction of samples. read_ahead_bytes: of encoded samples, see `read_ahead`.
+    render. max_bad: fraction of samples, see `judge`. read_ahead_bytes: of encoded samples, see `read_ahead`.
     """
 
     source: Source

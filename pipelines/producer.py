@@ -18,6 +18,7 @@ from . import placement
 from .counters import Counters, Tally, added
 from .decode import BadSample, decode
 from .engines import sample_engine
+from .judge import Judge
 from .plan import PLANNED_TOGETHER, Bad, Job, Plan, Planner, denominator_of, steps
 from .read_ahead import Expected, ReadAhead, read_ahead, size_of
 
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
 TOGETHER_PIXELS = 1 << 14
 """Images that are smaller are read, decoded and rendered several at a time, up to so many pixels: a thread that asks for the
 interpreter's lock between all of its short calls would spend more time waiting for it than working."""
-
-JUDGED_FROM = 100
-"""Samples after which the fraction of bad ones is first judged; a smaller epoch is judged at its end, unless it was joined
-half-way: one bad sample among the last ten of a million is no reason to stop."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +122,7 @@ class Producer:
         self._batches: SimpleQueue[Unfinished | BaseException | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._closed = False
-        self._seen, self._bad = 0, 0
-        self._reasons: dict[str, int] = {}
+        self._judge = Judge(job.max_bad, joined=job.delivered > 0)
         self.counters, self._reads, self._decoded = Counters(), Tally(), Tally()
         self._before = self._of_source()  # by others that use the same source
 
@@ -148,7 +144,7 @@ class Producer:
         if self._followed is not None:
             self._followed.reached(step.epoch, step.delivered)
         plan.bad.sort(key=lambda bad: bad.row)
-        self._judge(plan.bad, len(plan.index), step.ends_epoch)
+        self._judge.add(plan.bad, len(plan.index), step.ends_epoch)
         substitute = np.zeros(len(plan.index), bool)
         substitute[[bad.row for bad in plan.bad]] = True
         return Made(batch.slot.number, step.epoch, step.delivered, step.position, plan.index, plan.label, plan.key,
@@ -337,18 +333,6 @@ class Producer:
                 for name, array in arrays.items():
                     plan.params[view][op][name][row] = array[0]
         return self.planner.engine.pack(params)[0]
-
-    def _judge(self, bad: list[Bad], count: int, ends_epoch: bool) -> None:
-        self._seen += count
-        self._bad += len(bad)
-        for each in bad:
-            self._reasons[each.reason] = self._reasons.get(each.reason, 0) + 1
-        enough = self._seen >= JUDGED_FROM or (ends_epoch and self.job.delivered == 0)
-        if enough and self._bad > self.job.max_bad * self._seen:
-            reasons = ", ".join(f"{n} x {reason}" for reason, n in sorted(self._reasons.items(), key=lambda r: -r[1])[:3])
-            example = f"; the last is {bad[-1].where}" if bad else ""
-            raise RuntimeError(f"{self._bad} of {self._seen} samples could not be used ({reasons}), more than "
-                               f"max_bad={self.job.max_bad:g}{example}: check the data, or raise max_bad")
 
 
 def at_row(expected: list[Expected] | None, row: int) -> Expected | None:
