@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from math import comb
 
+import numpy as np
 import pytest
 from viewmill.pipelines.judge import Judge, chance_of
 from viewmill.pipelines.plan import Bad
@@ -33,7 +34,7 @@ def test_chances_by_hand(found: int, seen: int, rate: float, chance: float) -> N
 
 
 @pytest.mark.parametrize(("found", "seen", "rate"), [
-    (9, 100, 0.01), (8, 100, 0.01), (29, 1000, 0.01), (71, 1000, 0.07), (400, 1000, 0.01), (999, 1000, 0.9)])
+    (9, 100, 0.01), (8, 100, 0.01), (15, 300, 0.01), (22, 300, 0.07), (150, 300, 0.01), (299, 300, 0.9)])
 def test_chances_are_those_of_whole_fractions(found: int, seen: int, rate: float) -> None:
     p = Fraction(rate)
     exact = sum(comb(seen, k) * p**k * (1 - p)**(seen - k) for k in range(found, seen + 1))
@@ -81,3 +82,15 @@ def test_none_allowed_and_all_allowed() -> None:
     with pytest.raises(RuntimeError, match=r"^1 of 100 "):
         counted(Judge(0.0, joined=False), [(100, 1)])
     counted(Judge(1.0, joined=False), [(100, 100)], ends_epoch=True)
+
+
+@pytest.mark.parametrize(("rate", "stopped"), [(0.005, 0), (0.01, 0), (0.02, 300), (0.05, 300)])
+def test_good_streams_go_on_and_bad_ones_stop_early(rate: float, stopped: int) -> None:
+    """300 streams of 20,000 samples in batches of 50, of which 1 % may be bad, and so many are by chance."""
+    stops = 0
+    for found in np.random.default_rng(0).binomial(50, rate, (300, 400)).tolist():
+        try:
+            counted(Judge(0.01, joined=False), [(50, of_them) for of_them in found])
+        except RuntimeError:
+            stops += 1
+    assert stops == stopped
