@@ -65,7 +65,7 @@ class LoaderConfig:
     prefetch: int | None = key("batches made ahead; null: 2, or 1 where one takes over 256 MiB", None)
     read_ahead_bytes: int = key("encoded bytes that are read before they are needed; 0: none", 1 << 26)
     sidecar: bool = key("render in a process of its own; false: in threads of this one", True)
-    max_bad: float = key("share of unreadable images that stops the run", 0.01)
+    max_bad: float = key("share of unreadable images that stops a run: at an epoch's end, or when no chance explains more", 0.01)
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def describe(config: type) -> list[tuple[str, str, str]]:
     rows = []
     for f in fields(config):
         default = f.default if f.default is not MISSING else None
-        part = default if f.name in ("loader", "knn", "checkpoint") else _PARTS.get(f.name)
+        part = default if f.name in ("loader", "remote", "knn", "checkpoint") else _PARTS.get(f.name)
         if part is not None:
             below = describe(part if isinstance(part, type) else type(part))
             rows += [(f"{f.name}.{name}", value, meaning) for name, value, meaning in below]

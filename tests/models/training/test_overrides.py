@@ -127,6 +127,11 @@ def test_a_published_warm_up_shrinks_with_a_short_run_but_one_asked_for_does_not
     assert error("epochs=5", "schedule.warmup_epochs=5") == "schedule.warmup_epochs=5 needs to be below epochs=5"
 
 
+def test_options_of_a_store_are_given_as_names_and_values() -> None:
+    options = config("remote.storage_options={endpoint_url: 'http://host:9000', anon: true}").remote.storage_options
+    assert options == {"endpoint_url": "http://host:9000", "anon": True} and config().remote.storage_options is None
+
+
 def test_the_tree_is_plain_data_and_every_key_is_described() -> None:
     import json
 
