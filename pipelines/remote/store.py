@@ -7,10 +7,10 @@ system's session, since fsspec's own read does not tell whether a server did wha
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event, Lock
 from traceback import clear_frames
@@ -190,9 +190,9 @@ class Store:
             if made is None:
                 return
             self._made, self._closing = None, False
-        if made[0] == os.getpid() and self.is_http:
-            with suppress(Exception):
-                made[1].close_session(made[1].loop, made[1]._session)
+        session = getattr(made[1], "_session", None)
+        if made[0] == os.getpid() and self.is_http and session is not None:
+            asyncio.run_coroutine_threadsafe(session.close(), made[1].loop)  # soon: a busy loop is not waited for
 
     def __getstate__(self) -> dict[str, Any]:
         return {"scheme": self.scheme, "options": self.options, "patience": self.patience, "whole_only": self.whole_only,

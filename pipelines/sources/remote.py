@@ -183,8 +183,8 @@ class RemoteSource:
         began = time.monotonic()
         tries = Tries(url, self.remote.patience, self.counters, self._stop)
         data = tries.run(lambda: self._shards.store.read(url, offset, offset + size))
+        self.counters.add("ranged_bytes", size)  # first, since what is fetched whole is the difference
         self.counters.add("fetched_bytes", size)
-        self.counters.add("ranged_bytes", size)
         self.counters.add("fetch_wait_seconds", time.monotonic() - began)
         return data
 
