@@ -28,7 +28,7 @@ from ..remote.opening import Shards, find_shards
 from ..remote.options import Remote
 from ..remote.patience import Tries
 from ..remote.store import Store
-from .table import ShardTable, short_names
+from .table import OfShards, ShardTable, short_names
 
 EARLY_BYTES, EARLY_SHARE = 1 << 26, 0.03
 """Samples whose shard is still on its way are read by range, so that a stream begins at once: so many bytes of them, or this
@@ -41,7 +41,7 @@ _LOST = 4
 """Times that a shard may vanish from the cache between finding and opening it."""
 
 
-class RemoteSource:
+class RemoteSource(OfShards):
     """Samples of remote shards that have a catalogue, shard after shard.
 
     A sample is read from its shard in the cache, else by range: any sample at any time costs its own bytes. A stream's view of
@@ -66,12 +66,6 @@ class RemoteSource:
         self._files = Files()
         self._sizes = catalogue.tar_bytes + catalogue.index_bytes
         self._begin()
-
-    def __len__(self) -> int:
-        return len(self._table)
-
-    def size_hw(self, index: np.ndarray) -> np.ndarray:
-        return self._table.size_hw(index)
 
     def read(self, index: int) -> bytes:
         """Raises BadSample where the sample is damaged in its shard; DataError where the shard cannot be had."""
@@ -107,18 +101,6 @@ class RemoteSource:
         shard, row = self._table.locate(index)
         return self._shards.catalogue.names[shard], *self._table.index(shard).place(row)
 
-    def key(self, index: int) -> str:
-        return self._table.key(index)
-
-    def label(self, index: int) -> int:
-        return self._table.label(index)
-
-    def where(self, index: int) -> str:
-        return self._table.where(index)
-
-    def find(self, key: str) -> int:
-        """key may also be what `where` says, which is unique where a key is not."""
-        return self._table.find(key)
 
     def following(self, order: Order, epoch: int, rank: int, world_size: int, delivered: int, length: int,
                   ranks_here: int = 1) -> RemoteSource:

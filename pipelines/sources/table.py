@@ -152,6 +152,33 @@ class ShardTable:
             yield from enumerate(self.index(shard).keys(), int(self._ends[shard] - self.shard_sizes[shard]))
 
 
+class OfShards:
+    """What sources of shards say of their samples, by their table."""
+
+    _table: ShardTable
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def size_hw(self, index: np.ndarray) -> np.ndarray:
+        """Height and width (N, 2) int32 of samples (N,); 0, 0 where the header cannot be read."""
+        return self._table.size_hw(index)
+
+    def key(self, index: int) -> str:
+        return self._table.key(index)
+
+    def label(self, index: int) -> int:
+        """-1 where there is none."""
+        return self._table.label(index)
+
+    def where(self, index: int) -> str:
+        return self._table.where(index)
+
+    def find(self, key: str) -> int:
+        """key may also be what `where` says, which is unique where a key is not. Raises NoSuchKey."""
+        return self._table.find(key)
+
+
 def short_names(paths: Sequence[str]) -> list[str]:
     """File names, or whole paths (or URLs) of those whose file name is not unique."""
     names = [os.path.basename(path) for path in paths]

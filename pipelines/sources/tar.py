@@ -16,10 +16,10 @@ from ..index import EXTENSIONS, ShardIndex
 from ..index_file import INDEX_SUFFIX, load_index, read_index_file
 from ..survey import survey
 from ..tar import members
-from .table import ShardTable, short_names
+from .table import OfShards, ShardTable, short_names
 
 
-class TarSource:
+class TarSource(OfShards):
     """Samples of local tars, shard after shard. What a packer wrote beside them is used; of other tars an index is made on
     first use, and cached.
 
@@ -42,12 +42,6 @@ class TarSource:
         indexes = _LocalIndexes(self.paths, [catalogue.digest(shard) for shard in range(len(catalogue))])
         self._table = ShardTable(self.shard_sizes, short_names(self.paths), indexes, unstored)
 
-    def __len__(self) -> int:
-        return len(self._table)
-
-    def size_hw(self, index: np.ndarray) -> np.ndarray:
-        return self._table.size_hw(index)
-
     def read(self, index: int) -> bytes:
         shard, row = self._table.locate(index)
         about = self._table.index(shard)
@@ -66,19 +60,6 @@ class TarSource:
         """File, offset and size of what `read` reads."""
         shard, row = self._table.locate(index)
         return self.paths[shard], *self._table.index(shard).place(row)
-
-    def key(self, index: int) -> str:
-        return self._table.key(index)
-
-    def label(self, index: int) -> int:
-        return self._table.label(index)
-
-    def where(self, index: int) -> str:
-        return self._table.where(index)
-
-    def find(self, key: str) -> int:
-        """key may also be what `where` says, which is unique where a key is not."""
-        return self._table.find(key)
 
 
 class _LocalIndexes:
