@@ -162,6 +162,7 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
                 waiting.arrived(time.perf_counter() - tick)
                 if on_cuda:
                     batch = batch.to(world.device, non_blocking=True)
+                method.before_step(steps.epoch(step))
                 with autocast():
                     values = model(batch)
                 # On CUDA a look at each loss would stall the device; there it waits for the next line of the log.

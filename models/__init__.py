@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import nn
+    from .method import Method
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class MethodInfo:
     published: dict[str, Any] = field(repr=False)
     fields_32px: dict[str, Any] = field(default_factory=dict, repr=False)
 
-    def load(self) -> type[nn.Module]:
-        loaded: type[nn.Module] = getattr(import_module(f".{self.module}", __name__), self.cls)
+    def load(self) -> type[Method]:
+        loaded: type[Method] = getattr(import_module(f".{self.module}", __name__), self.cls)
         return loaded
 
     def config(self, **fields: Any) -> Any:
@@ -78,7 +78,7 @@ def method_info(name: str) -> MethodInfo:
     return METHODS[name]
 
 
-def build(name: str, config: Any = None, *, image_px: int, in_chans: int = 3) -> nn.Module:
+def build(name: str, config: Any = None, *, image_px: int, in_chans: int = 3) -> Method:
     """A method, untrained, for views of image_px x image_px. config: its own fields, by default the published ones.
 
     Raises ValueError, one line: an unknown method, a backbone or an image size that do not fit.

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..losses.mae import masked_mse, normalize_patches, patchify
-from .backbone import transformer_blocks, vision_transformer
+from .backbone import VisionTransformer, transformer_blocks, vision_transformer
+from .method import Method
 from .positions import sincos_2d
 from .training.config import key
 from .views import Views
@@ -38,13 +39,14 @@ class MAEConfig:
                              f"got {self.decoder_dim}")
 
 
-class MAE(nn.Module):
+class MAE(Method):
     """Group "global" holds V views (V, B, C, image_px, image_px) with one drawn mask each, every mask of the same size.
 
     L patches in `grid` rows and columns; D the encoder's width, p * p * C the values of a patch.
     """
 
     Config = MAEConfig
+    encoder: VisionTransformer
 
     def __init__(self, config: MAEConfig, *, image_px: int, in_chans: int = 3) -> None:
         super().__init__()
@@ -136,9 +138,6 @@ class MAE(nn.Module):
         """(N, C, image_px, image_px) to (N, feature_dim): all patches are seen, nothing is decoded."""
         tokens = self.encode(images)
         return tokens[:, 0] if self.config.pooling == "cls" else tokens[:, self.prefix :].mean(1)
-
-    def after_step(self, progress: float) -> None:
-        """Nothing follows the network here. progress: share of all steps that are done, in (0, 1]."""
 
 
 def orders(mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from ..losses.info_nce import nt_xent, partner_accuracy
 from .backbone import backbone
 from .distributed import gather, world_size
 from .heads import simclr_projector
+from .method import Method
 from .training.config import key
 from .views import Views
 
@@ -35,7 +36,7 @@ class SimCLRConfig:
                 raise ValueError(f"model.{name} needs a whole number of at least 1, got {value}")
 
 
-class SimCLR(nn.Module):
+class SimCLR(Method):
     """Group "global" holds two views of each image, (2, B, C, image_px, image_px)."""
 
     Config = SimCLRConfig
@@ -74,5 +75,10 @@ class SimCLR(nn.Module):
         """(N, C, image_px, image_px) to (N, feature_dim): the backbone's, without the projector."""
         return self.backbone(images)
 
-    def after_step(self, progress: float) -> None:
-        """Nothing follows the network here. progress: share of all steps that are done, in (0, 1]."""
+    def embed(self, images: Tensor) -> Tensor:
+        """(N, C, image_px, image_px) to (N, projector_dim), not normalised."""
+        return self.projector(self.backbone(images))
+
+    @property
+    def encoder(self) -> nn.Module:
+        return self.backbone

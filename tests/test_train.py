@@ -319,6 +319,17 @@ def test_steps_end_a_run_within_an_epoch(shards: Path, tmp_path: Path) -> None:
     assert [row["step"] for row in rows] == [1, 2] and all(row["grad_norm"] > 0 for row in rows)
 
 
+def test_the_method_is_told_the_epoch_before_each_step_and_the_progress_after(
+        shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from viewmill.models.simclr import SimCLR
+
+    told: list[float] = []
+    monkeypatch.setattr(SimCLR, "before_step", lambda self, epoch: told.append(epoch))
+    monkeypatch.setattr(SimCLR, "after_step", lambda self, progress: told.append(-progress))
+    run(shards, tmp_path / "run", "epochs=2", "steps=6")  # 5 steps are an epoch
+    assert told == pytest.approx([0, -1 / 6, 0.2, -2 / 6, 0.4, -3 / 6, 0.6, -4 / 6, 0.8, -5 / 6, 1.0, -1.0])
+
+
 def test_a_run_on_shards_behind_addresses_is_the_run_on_local_ones(shards: Path, tmp_path: Path) -> None:
     """Training, kNN and the end's counts; the second address has what the kNN tests."""
     packed = tmp_path / "packed"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ...augment.recipe import Recipe
 from .. import build
+from ..method import Method
 from ..views import Views
 from .config import RunConfig
 from .optimizer import build_optimizer, clip, set_rate
@@ -27,7 +28,7 @@ def image_side(recipe: Recipe) -> int:
     return shape.width
 
 
-def place(method: nn.Module, config: RunConfig, world: World) -> nn.Module:
+def place(method: Method, config: RunConfig, world: World) -> Method:
     """Onto the device, in the memory order asked for, with batch norm over all ranks where that exists."""
     on_cuda = world.device.type == "cuda"
     if config.sync_bn and not on_cuda:
@@ -51,18 +52,20 @@ def autocast_for(precision: str, device: torch.device) -> Autocast:
     return (lambda: torch.autocast(device.type, torch.bfloat16)) if on else nullcontext
 
 
-def learn(method: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, rate: float, clip_grad: float | None,
+def learn(method: Method, optimizer: torch.optim.Optimizer, loss: Tensor, rate: float, clip_grad: float | None,
           progress: float) -> Tensor | None:
-    """Backward and one update at a learning rate; the gradients' norm before it was clipped, None where it is not.
+    """Backward and one update at a learning rate, with the method's hooks on the way; the gradients' norm before it was
+    clipped, None where it is not.
 
     progress: share of all steps that are done once this one is, in (0, 1].
     """
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    method.after_backward()
     norm = clip(method.parameters(), clip_grad)
     set_rate(optimizer, rate)
     optimizer.step()
-    method.after_step(progress)  # type: ignore[operator]  # torch's stubs take a module's attributes for tensors
+    method.after_step(progress)
     return norm
 
 
@@ -78,6 +81,7 @@ def step_of(config: RunConfig, recipe: Recipe, world: World) -> tuple[Callable[[
     autocast = autocast_for(config.precision, world.device)
 
     def step(batch: Views) -> None:
+        method.before_step(config.epochs / 2)
         with autocast():
             values = method(batch)
         if world.device.type != "cuda":  # where a run looks at each loss

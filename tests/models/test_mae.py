@@ -140,7 +140,7 @@ def test_features_see_all_patches() -> None:
     tokens = cls.encode(images)
     assert torch.equal(cls.features(images), tokens[:, 0]) and cls.features(images).shape == (3, cls.feature_dim)
     torch.testing.assert_close(mean.features(images), tokens[:, 1:].mean(1))
-    assert cls.features(images[:0]).shape == (0, 32) and cls.after_step(0.5) is None
+    assert cls.features(images[:0]).shape == (0, 32) and cls.embed(images) is None
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -102,7 +102,15 @@ def test_features_are_the_backbones() -> None:
     images = random_views(1, 3, 16)[0]
     assert method.features(images).shape == (3, method.feature_dim) == (3, 256)
     assert torch.equal(method.features(images), method.backbone(images))
-    assert method.after_step(0.5) is None
+    assert method.encoder is method.backbone
+
+
+def test_the_embedding_is_the_projectors() -> None:
+    method, views = small().eval(), random_views(2, 3, 16)
+    z = nn.functional.normalize(method.embed(views.flatten(0, 1)), dim=1)
+    assert z.shape == (6, 16)
+    alignment = float(method(batch_of(views))["alignment"])
+    assert float((z[:3] * z[3:]).sum(1).mean().detach()) == pytest.approx(alignment, abs=1e-6)
 
 
 def test_what_does_not_fit_is_refused() -> None:

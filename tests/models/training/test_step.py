@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from viewmill.models.method import Method
 from viewmill.models.training import process
 from viewmill.models.training.config import OptimizerConfig
 from viewmill.models.training.optimizer import build_optimizer
@@ -14,7 +15,7 @@ from viewmill.train import read
 from ..batches import batch_of, random_views
 
 
-class Line(nn.Module):
+class Line(Method):
     """y = w x, w = 3 at first."""
 
     def __init__(self) -> None:
@@ -24,6 +25,27 @@ class Line(nn.Module):
 
     def after_step(self, progress: float) -> None:
         self.progress = progress
+
+
+class Watched(Line):
+    """Keeps what each hook found: its name, what it was told, the weight, the gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, float | None, float, float | None]] = []
+
+    def note(self, hook: str, told: float | None = None) -> None:
+        self.seen.append((hook, told, self.w.item(), None if self.w.grad is None else self.w.grad.item()))
+
+    def before_step(self, epoch: float) -> None:
+        self.note("before_step", epoch)
+
+    def after_backward(self) -> None:
+        self.note("after_backward")
+        self.w.grad = None if self.w.grad is None else self.w.grad / 2
+
+    def after_step(self, progress: float) -> None:
+        self.note("after_step", progress)
 
 
 def test_a_step_moves_the_weights_by_the_rate_times_the_clipped_gradient() -> None:
@@ -36,6 +58,21 @@ def test_a_step_moves_the_weights_by_the_rate_times_the_clipped_gradient() -> No
         assert norm is not None and norm.item() == pytest.approx(6.0)
         assert line.w.item() == pytest.approx(3.0 - 0.5 * 2.0) and line.progress == 0.25
     assert learn(line, optimizer, line.w.square().sum(), 0.0, None, 1.0) is None
+
+
+def test_the_hooks_come_between_the_parts_of_a_step() -> None:
+    line = Watched()
+    optimizer = build_optimizer(line, OptimizerConfig("sgd", 1.0, "none", 0.0, momentum=0.0))
+    norm = learn(line, optimizer, line.w.square().sum(), 0.5, 2.0, 0.25)
+    # The gradient 6 is halved by the hook, and only then clipped from 3 to 2.
+    assert norm is not None and norm.item() == pytest.approx(3.0)
+    assert line.seen[0] == ("after_backward", None, 3.0, 6.0)
+    assert line.seen[1][:2] == ("after_step", 0.25) and line.seen[1][2] == pytest.approx(2.0) and len(line.seen) == 2
+
+
+def test_the_base_methods_hooks_do_nothing() -> None:
+    method = Method()
+    assert [method.before_step(0.5), method.after_backward(), method.after_step(0.5), method.embed(torch.zeros(1))] == [None] * 4
 
 
 def test_a_step_that_is_measured_changes_no_weight_but_computes_all_gradients(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,41 @@
+"""What every method is to the run that trains it: a loss of a batch, features to judge it by, and hooks around a step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+
+class Method(nn.Module):
+    """A network with its loss. `forward` takes a batch and returns {"loss": scalar with a gradient, further values to log}.
+
+    `feature_dim` is D of `features`. `encoder` is the network inside whose features are judged, layer by layer too, and that
+    is fine-tuned. The hooks do nothing here: a method overrides those that it needs. One step of a run is
+    `before_step`, `forward`, backward, `after_backward`, clipping, the optimizer's update, `after_step`; with several ranks
+    each calls the hooks of its own copy, which is the same on all of them.
+    """
+
+    feature_dim: int
+
+    if TYPE_CHECKING:  # a property here would hide a subclass's module of that name from nn.Module
+        @property
+        def encoder(self) -> nn.Module: ...
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, feature_dim): what probes and kNN see."""
+        features: Tensor = self.encoder(images)
+        return features
+
+    def embed(self, images: Tensor) -> Tensor | None:
+        """(N, C, H, W) to (N, E): what the loss compares, to watch how it spreads; None where it compares nothing."""
+        return None
+
+    def before_step(self, epoch: float) -> None:
+        """epoch: epochs done, with the fraction of the one under way, before this step's forward pass."""
+
+    def after_backward(self) -> None:
+        """Gradients are there, not yet clipped, and may be changed."""
+
+    def after_step(self, progress: float) -> None:
+        """The weights have moved. progress: share of all steps that are done, this one among them, in (0, 1]."""
