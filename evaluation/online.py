@@ -3,94 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..augment.draw import draw
-from ..augment.ops import CenterCrop, LabSplit, Normalize, Resize, Sobel
-from ..augment.recipe import Recipe, View
+from ..augment.recipe import Recipe
 from ..models.training.config import KnnConfig
-from ..pipelines.decode import BadSample, decode
-from ..pipelines.engines import render
-from ..pipelines.order import Order
-from ..pipelines.read_ahead import READERS
 from ..pipelines.remote.options import Remote
 from ..pipelines.source import Source, open_source
 from .knn import knn_accuracy
+from .pictures import Pictures, evaluation_recipe
 
-SMALL_PX = 96  # up to here the whole image is shown; above, the field's central crop out of a short side 256 / 224 larger
 RAW_PX = 32  # raw pixels are compared at this side at most: kNN on more is slow and no better
-CHUNK = 128
-
-
-def evaluation_recipe(recipe: Recipe, side_px: int, *, raw: bool = False) -> Recipe:
-    """One plain view of side_px that ends as the first view of `recipe` ends: its colour space and gradients, its
-    normalisation, its crop's filter.
-
-    Up to SMALL_PX the whole image is resized to the square; above, its short side becomes side_px * 256 / 224 and the
-    centre is cut out. raw: levels / 255 instead of the normalisation.
-    """
-    ops = recipe.instances[0].ops
-    filters = [getattr(op, "filter", None) for op in ops]
-    filter_ = "bicubic" if "bicubic" in filters else "bilinear"
-    ending = [] if raw else [op for op in ops if isinstance(op, Normalize | LabSplit | Sobel)]
-    if side_px <= SMALL_PX:
-        cut: list[Any] = [Resize(mode="exact", side_px=side_px, filter=filter_)]
-    else:
-        cut = [Resize(mode="short-side", side_px=round(side_px * 256 / 224), filter=filter_), CenterCrop(size_px=side_px)]
-    return Recipe(views=(View(group="plain", size_px=side_px, ops=(*cut, *ending)),), name=f"{recipe}: evaluation")
-
-
-def sample(source: Source, limit: int) -> np.ndarray:
-    """(min(images, limit),) int64 indices, ascending: a fixed random part, so that no order of the shards can bias it."""
-    order = Order(source.shard_sizes, 0, shuffle="full")
-    return np.sort(order.index(0, np.arange(min(len(source), limit), dtype=np.int64)))
-
-
-class Pictures:
-    """Labelled images of a source, shown plainly. Raises ValueError where a source has no labels."""
-
-    def __init__(self, source: Source, limit: int, name: str, threads: int) -> None:
-        index = sample(source, limit)
-        source.size_hw(index)  # has the indexes of remote shards fetched together, not one after the other
-        label = np.array([source.label(int(i)) for i in index], np.int64)
-        if not (label >= 0).any():
-            raise ValueError(f"{name} has no labels, which kNN needs: folders of classes, or .cls files in the shards")
-        self.source, self.threads = source, threads if source.local else max(threads, READERS)  # which mostly wait
-        self.index, self.label = index[label >= 0], label[label >= 0]
-
-    def views(self, recipe: Recipe) -> Iterator[tuple[Tensor, np.ndarray]]:
-        """Pieces of (n, 3, side, side) float32 and their (n,) labels; images that cannot be read are left out."""
-        pieces = [slice(start, start + CHUNK) for start in range(0, len(self.index), CHUNK)]
-        with ThreadPoolExecutor(max(self.threads, 1)) as pool:
-            ahead = [pool.submit(self._piece, recipe, piece) for piece in pieces[: 2 * self.threads]]
-            for number in range(len(pieces)):
-                done = ahead.pop(0)
-                if number + 2 * self.threads < len(pieces):
-                    ahead.append(pool.submit(self._piece, recipe, pieces[number + 2 * self.threads]))
-                yield done.result()
-
-    def _piece(self, recipe: Recipe, piece: slice) -> tuple[Tensor, np.ndarray]:
-        images, index, label = [], [], []
-        for i, y in zip(self.index[piece].tolist(), self.label[piece].tolist(), strict=True):
-            try:
-                images.append(decode(self.source.read(i)))
-            except BadSample:
-                continue
-            index.append(i)
-            label.append(y)
-        if not images:
-            side = recipe.instances[0].size_hw
-            return torch.empty(0, 3, *side), np.empty(0, np.int64)
-        size_hw = np.array([image.shape[:2] for image in images], np.int64)
-        params = draw(recipe, 0, 0, np.array(index, np.int64), size_hw)
-        return torch.as_tensor(render(images, recipe, params)["plain"][0]), np.array(label, np.int64)
 
 
 class OnlineKnn:
@@ -130,7 +57,8 @@ class OnlineKnn:
         """{"knn_raw_pixels"}: the same vote on the pixels themselves, at a side of at most RAW_PX, minus the voters' mean
         image: all pixels are positive, so that without it every cosine is near 1 and the level comes out too easy to beat."""
         recipe = evaluation_recipe(self.recipe, min(self.side_px, RAW_PX), raw=True)
-        bank, test = (_joined([(x.flatten(1), y) for x, y in part.views(recipe)]) for part in (self.bank, self.test))
+        bank, test = (_joined((piece.images.flatten(1), piece.label) for piece in part.pieces(recipe))
+                      for part in (self.bank, self.test))
         mean = bank[0].mean(0)
         return {"knn_raw_pixels": self._accuracy((bank[0] - mean, bank[1]), (test[0] - mean, test[1]))}
 
@@ -141,7 +69,8 @@ class OnlineKnn:
         method.eval()
         try:
             with torch.no_grad(), autocast():
-                return _joined([(method.features(x.to(device)).float().cpu(), y) for x, y in pictures.views(recipe)])  # type: ignore[operator]
+                return _joined((method.features(piece.images.to(device)).float().cpu(), piece.label)  # type: ignore[operator]
+                               for piece in pictures.pieces(recipe))
         finally:
             for module, mode in modes:  # each as it was: a part may be kept in evaluation mode throughout
                 module.training = mode
@@ -150,5 +79,7 @@ class OnlineKnn:
         return round(knn_accuracy(*bank, *test, k=self.config.k, temperature=self.config.tau), 6)
 
 
-def _joined(pieces: list[tuple[Tensor, np.ndarray]]) -> tuple[Tensor, Tensor]:
-    return torch.cat([x for x, _ in pieces]), torch.from_numpy(np.concatenate([y for _, y in pieces]))
+def _joined(pieces: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Features (N, D) and labels (N,) of all pieces."""
+    features, label = zip(*pieces, strict=True)
+    return torch.cat(features), torch.cat(label)
