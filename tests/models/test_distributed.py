@@ -1,17 +1,15 @@
-"""Several ranks compute the loss and the gradient of one: spawned processes, gloo, uneven parts."""
+"""Several ranks compute the loss and the gradient of one: gloo, uneven parts."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
+import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
 from viewmill.losses.info_nce import nt_xent
 from viewmill.models.distributed import gather, world_size
 
-PARTS = {2: (4, 4), 3: (2, 5, 3)}
+from ..world import World
 
 
 def images(count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -24,19 +22,9 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 4))
 
 
-def one_rank(rank: int, folder: str) -> None:
-    """Rank `rank` of each group that has one, group after group: a process costs seconds to start."""
-    torch.set_num_threads(1)
-    for ranks, parts in PARTS.items():
-        if rank < ranks:
-            dist.init_process_group("gloo", init_method=f"file://{folder}/meet-{ranks}", rank=rank, world_size=ranks)
-            torch.save(part_of_a_step(rank, parts), f"{folder}/{ranks}-{rank}.pt")
-            dist.destroy_process_group()
-
-
-def part_of_a_step(rank: int, parts: tuple[int, ...]) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
+def part_of_a_step(parts: tuple[int, ...]) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
     """This rank's share of the loss, times the world size, and the weights' gradients as DDP leaves them."""
-    model = nn.parallel.DistributedDataParallel(network())
+    rank, model = dist.get_rank(), nn.parallel.DistributedDataParallel(network())
     start = sum(parts[:rank])
     a, b = (x[start : start + parts[rank]] for x in images(sum(parts)))
     z_a, z_b = model(torch.cat([a, b])).chunk(2)
@@ -47,18 +35,17 @@ def part_of_a_step(rank: int, parts: tuple[int, ...]) -> tuple[torch.Tensor, lis
     return loss.detach(), [p.grad for p in model.parameters()]
 
 
-def test_ranks_together_have_the_loss_and_the_gradient_of_the_whole_batch(tmp_path: Path) -> None:
-    mp.spawn(one_rank, args=(str(tmp_path),), nprocs=max(PARTS))
-    for ranks, parts in PARTS.items():
-        model = network()
-        a, b = images(sum(parts))
-        loss = nt_xent(model(a), model(b), 0.3)
-        loss.backward()
-        losses, gradients = zip(*(torch.load(tmp_path / f"{ranks}-{rank}.pt") for rank in range(ranks)), strict=True)
-        torch.testing.assert_close(torch.stack(losses).mean(), loss.detach(), rtol=1e-5, atol=1e-6)
-        for of_rank in gradients:
-            for parameter, gradient in zip(model.parameters(), of_rank, strict=True):
-                torch.testing.assert_close(gradient, parameter.grad, rtol=1e-4, atol=1e-6)
+@pytest.mark.parametrize("parts", [(4, 4), (2, 5, 3)])
+def test_ranks_together_have_the_loss_and_the_gradient_of_the_whole_batch(world: World, parts: tuple[int, ...]) -> None:
+    model = network()
+    a, b = images(sum(parts))
+    loss = nt_xent(model(a), model(b), 0.3)
+    loss.backward()
+    losses, gradients = zip(*world(len(parts), part_of_a_step, parts), strict=True)
+    torch.testing.assert_close(torch.stack(losses).mean(), loss.detach(), rtol=1e-5, atol=1e-6)
+    for of_rank in gradients:
+        for parameter, gradient in zip(model.parameters(), of_rank, strict=True):
+            torch.testing.assert_close(gradient, parameter.grad, rtol=1e-4, atol=1e-6)
 
 
 def test_one_process_alone_gathers_nothing() -> None:
