@@ -81,7 +81,7 @@ def test_a_rank_that_dies_is_told_and_replaced(own: World) -> None:
 
 def test_a_rank_that_hangs_is_told_ended_and_replaced(own: World) -> None:
     own(2, introduce, "started")
-    with pytest.raises(RankFailed, match="rank 1 of 2 did not answer within 0.5 s"):
+    with pytest.raises(RankFailed, match=r"rank 1 of 2 did not answer within 0\.5 s"):
         own(2, sleep_on, 1, timeout_s=0.5)
     assert [t["rank"] for t in own(2, introduce, "and go on")] == [0, 1]
 
@@ -89,5 +89,5 @@ def test_a_rank_that_hangs_is_told_ended_and_replaced(own: World) -> None:
 def test_what_cannot_be_sent_is_refused(own: World) -> None:
     with pytest.raises(ValueError, match="a rank gets its function by name"):
         own(2, lambda: None)
-    with pytest.raises(RankFailed, match="rank 0 of 1 raised .*pickle"):
+    with pytest.raises(RankFailed, match=r"rank 0 of 1 raised .*pickle"):
         own(1, no_answer)
