@@ -58,6 +58,31 @@ def backbone(name: str, image_px: int, in_chans: int = 3, *, patch_px: int | Non
     return module, _width(name, module, image_px, in_chans)
 
 
+def published(name: str, image_px: int | None = None) -> tuple[nn.Module, int, int, tuple[float, ...], tuple[float, ...]]:
+    """One of timm's networks with the weights that timm publishes, fetched when they are not in its cache: the network, D of
+    its features, the side in pixels it takes, and the mean and standard deviation of what it was trained on.
+
+    Raises ValueError, one line, where there are none, or they cannot be fetched.
+    """
+    if name in OWN or not timm.is_model(name):
+        backbone(name, image_px or 224)
+        raise ValueError(f"{name} has no published weights; give a checkpoint, or pretrained=false for the untrained network")
+    known = timm.get_pretrained_cfg(name)
+    if known is None or not known.has_weights:
+        raise ValueError(f"timm publishes no weights of {name!r}; give a checkpoint, or pretrained=false: the untrained network")
+    side = image_px or known.input_size[-1]
+    try:
+        try:
+            module = timm.create_model(name, pretrained=True, num_classes=0, img_size=side)
+        except TypeError:
+            module = timm.create_model(name, pretrained=True, num_classes=0)  # convolutional: any size
+    except Exception as error:
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise ValueError(f"the weights of {name!r} cannot be had ({reason}); give a file of them with backbone={name}, or "
+                         "pretrained=false for the untrained network") from error
+    return module, _width(name, module, side, 3), side, tuple(known.mean), tuple(known.std)
+
+
 def vision_transformer(name: str, image_px: int, in_chans: int = 3, *, patch_px: int | None = None, embed_dim: int | None = None,
                        depth: int | None = None, heads: int | None = None) -> VisionTransformer:
     """`backbone`, for methods that work on a plain ViT's patches: patch_embed, pos_embed, cls_token, blocks, norm.
