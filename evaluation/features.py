@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from ..augment.recipe import Recipe
 from .encoder import Encoder
 from .pictures import Pictures
 
@@ -55,7 +56,7 @@ def extract(encoder: Encoder, pictures: Pictures, device: torch.device, *, folde
             path = None if kept is None else kept / f"{number:06d}.safetensors"
             part = None if path is None else _read(path)
             if part is None:
-                part = _made(encoder if see is None else see, pictures, pieces, device, encoder)
+                part = _made(encoder if see is None else see, encoder.view, pictures, pieces, device)
                 if path is not None:
                     _write(path, part)
             parts[number] = part
@@ -66,10 +67,10 @@ def extract(encoder: Encoder, pictures: Pictures, device: torch.device, *, folde
         everyone: list[Any] = [None] * world
         dist.all_gather_object(everyone, parts)
         parts = {number: part for each in everyone for number, part in each.items()}
-    whole = {name: torch.cat([parts[number][name] for number in sorted(parts)]) for name in ("x", "label", "index")}
-    if len(whole["label"]) == 0:
+    read = [parts[number] for number in sorted(parts) if len(parts[number]["label"])]
+    if not read:
         raise ValueError(f"{pictures.name}: not one of its {len(pictures)} images can be read; viewmill check says why")
-    return Features(**whole)
+    return Features(**{name: torch.cat([part[name] for part in read]) for name in ("x", "label", "index")})
 
 
 def key_of(encoder: Encoder, pictures: Pictures, kind: str) -> str:
@@ -91,16 +92,15 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             each.training = mode
 
 
-def _made(see: Callable[[Tensor], Tensor], pictures: Pictures, pieces: range, device: torch.device,
-          encoder: Encoder) -> dict[str, Tensor]:
-    made: dict[str, list[Tensor]] = {"x": [], "label": [], "index": []}
-    for piece in pictures.pieces(encoder.view, pieces):
-        if len(piece.label):
+def _made(see: Callable[[Tensor], Tensor], view: Recipe, pictures: Pictures, pieces: range,
+          device: torch.device) -> dict[str, Tensor]:
+    made: dict[str, list[Tensor]] = {"x": [torch.empty(0)], "label": [torch.empty(0, dtype=torch.int64)]}
+    made["index"] = list(made["label"])
+    for piece in pictures.pieces(view, pieces):
+        if len(piece.label):  # torch takes an empty (0,) beside (n, D)
             made["x"].append(see(piece.images.to(device, non_blocking=True)).float().cpu())
-        else:
-            made["x"].append(torch.empty(0, encoder.dim))
-        made["label"].append(piece.label)
-        made["index"].append(piece.index)
+            made["label"].append(piece.label)
+            made["index"].append(piece.index)
     return {name: torch.cat(values).contiguous() for name, values in made.items()}
 
 

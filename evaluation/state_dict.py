@@ -85,6 +85,8 @@ def _parts(state: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
 
 
 def _prefixes(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
-    """What may stand before the network's names in a file's, the shortest first: read off at a name that few others end in."""
+    """What may stand before the network's names in a file's, the shortest first, momentum encoders last."""
     found = {name[: -len(each)] for each in list(wanted)[:3] for name in tensors if name.endswith(each)}
-    return sorted((prefix for prefix in found if not prefix or prefix.endswith(".")), key=lambda prefix: (len(prefix), prefix))
+    follows = ("encoder_k.", "momentum", "ema")
+    return sorted((prefix for prefix in found if not prefix or prefix.endswith(".")),
+                  key=lambda prefix: (any(word in prefix for word in follows), len(prefix), prefix))
