@@ -171,13 +171,15 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
                     (bad,) = process.agree(world, int(not torch.isfinite(values["loss"].detach()).all()))
                     if bad:
                         raise RunFailure(not_finite("the loss", step + 1, out))
-                rate = steps.rate(step)
+                rate, decay = steps.rate(step), steps.decay(step)
                 step += 1
-                norm = learn(method, optimizer, values["loss"], rate, config.clip_grad, step / steps.total)
+                norm = learn(method, optimizer, values["loss"], rate, config.clip_grad, step / steps.total,
+                             clip_mode=config.clip_mode, decay=decay)
                 waiting.launched()
                 # The floats stop CUDA here, once a log line; then the time of the lap is the time of its work.
                 numbers = {name: float(value.detach()) for name, value in values.items()} if logs else {}
                 numbers |= {"grad_norm": float(norm)} if logs and norm is not None else {}
+                numbers |= {"weight_decay": decay} if logs and steps.final_decay is not None else {}
                 del batch, values  # the next batch may need their memory
                 waited, seconds = waiting.settle(logs or not on_cuda), time.perf_counter() - tick
                 whole.add(config.batch_size, waited, seconds)

@@ -248,7 +248,7 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_good_checkpoint(
 def test_weights_that_a_gradient_spoiled_are_not_saved(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = []
 
-    def spoiled(parameters: Any, bound: float | None) -> None:
+    def spoiled(parameters: Any, bound: float | None, mode: str) -> None:
         steps.append(1)
         if len(steps) == 2:
             next(p for p in parameters if p.grad is not None).grad.fill_(float("inf"))
@@ -317,6 +317,17 @@ def test_steps_end_a_run_within_an_epoch(shards: Path, tmp_path: Path) -> None:
     assert run(shards, tmp_path, "epochs=3", "steps=2", "clip_grad=0.5", "channels_last=true", "precision=bf16")["step"] == 2
     rows = metrics.read(tmp_path / "metrics.jsonl")
     assert [row["step"] for row in rows] == [1, 2] and all(row["grad_norm"] > 0 for row in rows)
+
+
+def test_decay_that_changes_is_logged_and_reaches_the_weights_that_decay(shards: Path, tmp_path: Path) -> None:
+    run(shards, tmp_path, "epochs=2", "steps=4", "optimizer.name=adamw", "optimizer.weight_decay=0.04",
+        "optimizer.final_weight_decay=0.4", "clip_grad=1e-3", "clip_mode=per-tensor")
+    rows = [row for row in metrics.read(tmp_path / "metrics.jsonl") if "lr" in row]
+    far = (1 + 0.5**0.5) / 2  # of half a cosine in four steps, after the first
+    assert [row["weight_decay"] for row in rows] == pytest.approx([0.04, 0.4 - 0.36 * far, 0.22, 0.4 - 0.36 * (1 - far)])
+    assert all(row["grad_norm"] > 1e-3 for row in rows)
+    decays, spared = last_state(tmp_path)["optimizer"]["param_groups"]
+    assert decays["weight_decay"] == pytest.approx(rows[-1]["weight_decay"]) and spared["weight_decay"] == 0
 
 
 def test_the_method_is_told_the_epoch_before_each_step_and_the_progress_after(

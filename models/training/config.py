@@ -30,12 +30,14 @@ def _at_least(name: str, value: float, bound: float = 0) -> None:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    name: Literal["adamw", "sgd", "lars", "lamb"] = key("adamw, sgd (momentum, not Nesterov's), lars or lamb")
+    name: Literal["adamw", "sgd", "nesterov", "lars", "lamb"] = key(
+        "adamw, sgd (plain momentum), nesterov (sgd with Nesterov's), lars or lamb")
     lr: float = key("base rate; scaling says how the batch size enters")
     scaling: Literal["linear", "sqrt", "none"] = key("peak rate: linear = lr * batch / 256, sqrt = lr * sqrt(batch), none = lr")
     weight_decay: float = key("decay of the weights that are not excluded")
+    final_weight_decay: float | None = key("where half a cosine over the run brings the decay; null: it stays", None)
     betas: tuple[float, float] = key("adamw and lamb", (0.9, 0.999))
-    momentum: float = key("sgd and lars", 0.9)
+    momentum: float = key("sgd, nesterov and lars", 0.9)
     exclude: Literal["norm-and-bias", "none"] = key("what neither decays nor is adapted by lars and lamb", "norm-and-bias")
 
     def __post_init__(self) -> None:
@@ -43,16 +45,26 @@ class OptimizerConfig:
         _at_least("optimizer.weight_decay", self.weight_decay)
         if not all(0 <= beta < 1 for beta in (*self.betas, self.momentum)):
             raise ValueError(f"optimizer.betas and optimizer.momentum need numbers in [0, 1), got {self.betas}, {self.momentum}")
+        if self.final_weight_decay is not None:
+            _at_least("optimizer.final_weight_decay", self.final_weight_decay)
+        if self.name == "nesterov":
+            _above("optimizer.momentum of nesterov", self.momentum)
 
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    warmup_epochs: float = key("linear warm-up from 0, per step; then half a cosine")
-    final_lr: float = key("where the cosine ends, as an absolute rate", 0.0)
+    warmup_epochs: float = key("linear warm-up from 0, per step; then the law")
+    law: Literal["cosine", "steps"] = key("half a cosine over all steps, or falls at given epochs", "cosine")
+    final_lr: float = key("cosine: where it ends, as an absolute rate", 0.0)
+    steps_at: tuple[float, ...] = key("steps: epochs after which the rate is multiplied once more; none: it stays", ())
+    step_factor: float = key("steps: what it is multiplied by", 0.1)
 
     def __post_init__(self) -> None:
         _at_least("schedule.warmup_epochs", self.warmup_epochs)
         _at_least("schedule.final_lr", self.final_lr)
+        _above("schedule.step_factor", self.step_factor)
+        if any(after <= before for before, after in zip((0, *self.steps_at), self.steps_at, strict=False)):
+            raise ValueError(f"schedule.steps_at needs ascending numbers above 0 (epochs), got {list(self.steps_at)}")
 
 
 @dataclass(frozen=True)
@@ -128,7 +140,8 @@ class RunConfig:
     model: Any = key("the method's own fields, see below")
     optimizer: OptimizerConfig = key("")
     schedule: ScheduleConfig = key("")
-    clip_grad: float | None = key("bound of the joint norm of all gradients; null: none", None)
+    clip_grad: float | None = key("bound of the gradients' norm; null: none", None)
+    clip_mode: Literal["joint", "per-tensor"] = key("whose norm is bounded: all gradients', or that of each by itself", "joint")
     seed: int = key("of the order, the draws, the first weights", 0)
     steps: int | None = key("end after so many steps, even within an epoch; null: after the epochs", None)
     precision: Literal["auto", "fp32", "bf16"] = key("auto: bf16 autocast on CUDA, fp32 elsewhere", "auto")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +23,8 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str
         if parameter.requires_grad:
             alone = config.exclude == "norm-and-bias" and (parameter.ndim <= 1 or name.endswith(".bias"))
             (spared if alone else decays).append(parameter)
-    groups: list[dict[str, Any]] = [{"params": decays, "weight_decay": config.weight_decay},
-                                    {"params": spared, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [{"params": decays, "weight_decay": config.weight_decay, "decays": True},
+                                    {"params": spared, "weight_decay": 0.0, "decays": False}]
     if config.name in ("lars", "lamb"):
         # Without this, timm would take a weight_decay of 0 as a wish for no adaptation either: plain SGD, silently.
         groups[0]["always_adapt"] = True
@@ -44,8 +44,8 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
         options["betas"] = tuple(config.betas)
     else:
         options["momentum"] = config.momentum
-    # timm's "sgd" is Nesterov's; its "momentum" is the plain form that every pre-training recipe here uses.
-    name = "momentum" if config.name == "sgd" else config.name
+    # timm's "sgd" is Nesterov's; its "momentum" is the plain form.
+    name = {"sgd": "momentum", "nesterov": "sgd"}.get(config.name, config.name)
     optimizer = create_optimizer_v2(parameter_groups(model, config), opt=name, lr=0.0, weight_decay=0.0, **options)
     assert isinstance(optimizer, torch.optim.Optimizer)
     return optimizer
@@ -56,8 +56,26 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-def clip(parameters: Iterable[nn.Parameter], max_norm: float | None) -> Tensor | None:
-    """Scale all gradients by one factor so that their joint 2-norm is at most max_norm; the norm before, or None if off."""
+def set_decay(optimizer: torch.optim.Optimizer, decay: float) -> None:
+    """Of the groups that decay; the others are left alone."""
+    for group in optimizer.param_groups:
+        if group.get("decays", group["weight_decay"] > 0):  # checkpoints of old have no such mark
+            group["weight_decay"] = decay
+
+
+def clip(parameters: Iterable[nn.Parameter], max_norm: float | None,
+         mode: Literal["joint", "per-tensor"] = "joint") -> Tensor | None:
+    """Scale gradients so that their 2-norm is at most max_norm; the joint norm before, or None if off.
+
+    mode "joint": one factor for all, so that their joint norm is bounded; "per-tensor": each gradient has its own norm and
+    factor, as in DINO's code (facebookresearch/dino, utils.clip_gradients).
+    """
     if max_norm is None:
         return None
-    return nn.utils.clip_grad_norm_(parameters, max_norm)
+    if mode == "joint":
+        return nn.utils.clip_grad_norm_(parameters, max_norm)
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norms = torch.stack(torch._foreach_norm(gradients)) if gradients else torch.zeros(0)
+    # The small number is torch's and DINO's; a product with 1 costs no wait on an accelerator, a question would.
+    torch._foreach_mul_(gradients, list((max_norm / (norms + 1e-6)).clamp(max=1.0).unbind()))
+    return norms.norm()

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ...augment.op import nearest
 from ...augment.presets import recipe as named_recipe
 from ...augment.recipe import Recipe, View
-from .config import OptimizerConfig, RunConfig, ScheduleConfig
+from .config import OptimizerConfig, RunConfig, ScheduleConfig, shown
 
 PATHS = frozenset({"data", "out", "resume", "knn.data", "knn.test_data"})
 
@@ -39,7 +39,9 @@ def resolve(method: str, assignments: Sequence[str], published: Mapping[str, Any
     if "data" not in (key for key, _ in pairs):
         raise ValueError(f"{method} needs images: data=PATTERN, for example data='train-{{0000..0009}}.tar' or data=FOLDER")
     config = _plain(OmegaConf.to_container(tree), base)
-    config = _shorter_warmup(config, asked="schedule.warmup_epochs" in (key for key, _ in pairs))
+    asked = {key for key, _ in pairs}
+    _refuse_unused(config, asked)
+    config = _fit_steps(_shorter_warmup(config, "schedule.warmup_epochs" in asked), "schedule.steps_at" in asked, base)
     recipe = named_recipe(config.recipe)
     for key, text in pairs:
         if key.startswith("recipe."):
@@ -92,6 +94,27 @@ def _shorter_warmup(config: RunConfig, asked: bool) -> RunConfig:
     if asked:
         raise ValueError(f"schedule.warmup_epochs={config.schedule.warmup_epochs:g} needs to be below epochs={config.epochs}")
     return replace(config, schedule=replace(config.schedule, warmup_epochs=config.epochs / 10))
+
+
+def _fit_steps(config: RunConfig, asked: bool, published: RunConfig) -> RunConfig:
+    # Published falls of the rate that a shorter run would not live to see keep their places in proportion: at 30, 60 and 90
+    # of 100 epochs become 3, 6 and 9 of 10. Those that the user asked for are never changed silently.
+    of = config.schedule
+    if of.law != "steps" or not of.steps_at or of.steps_at[-1] < config.epochs:
+        return config
+    if asked:
+        raise ValueError(f"schedule.steps_at={shown(of.steps_at)} needs to end below epochs={config.epochs}")
+    shares = (epoch / published.epochs for epoch in of.steps_at)
+    return replace(config, schedule=replace(of, steps_at=tuple(round(share * config.epochs, 6) for share in shares)))
+
+
+def _refuse_unused(config: RunConfig, asked: set[str]) -> None:
+    other = "steps" if config.schedule.law == "cosine" else "cosine"
+    unused = {"steps": ("schedule.steps_at", "schedule.step_factor"), "cosine": ("schedule.final_lr",)}[other]
+    for name in unused:
+        if name in asked:
+            raise ValueError(f"{name} is for schedule.law={other}, this run has schedule.law={config.schedule.law}; "
+                             "leave one of the two out")
 
 
 def _split(assignment: str) -> tuple[str, str]:

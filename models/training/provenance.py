@@ -61,7 +61,7 @@ def announce(config: RunConfig, recipe: Recipe, images: int, steps: Plan, world:
         f"data       {shown(config.data)}: {images:,} images",
         f"recipe     {recipe} ({shapes}), fingerprint {recipe.fingerprint}",
         f"steps      {steps.total:,} of {config.batch_size} images, {steps.steps_per_epoch:,} an epoch; "
-        f"rate to {steps.peak:.4g} over {steps.warmup:,} steps, then cosine to {steps.final:g}",
+        f"rate to {steps.peak:.4g} over {steps.warmup:,} steps, then {steps.law}",
         f"where      {known['device']}, {world.size} rank{'s' if world.size > 1 else ''}, "
         f"threads: torch {threads[0]}, rendering {threads[1]}",
         f"made by    {', '.join(f'{k} {v}' for k, v in known['versions'].items())}, commit {known['commit'] or 'unknown'}",

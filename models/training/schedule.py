@@ -1,8 +1,9 @@
-"""The learning rate of a step: linear warm-up, then half a cosine, per step and not per epoch."""
+"""What changes from step to step, and not from epoch to epoch: the learning rate, the weight decay."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .config import OptimizerConfig, RunConfig
@@ -23,18 +24,48 @@ def learning_rate(step: int, *, total: int, warmup: int, peak: float, final: flo
     return final + 0.5 * (peak - final) * (1 + math.cos(math.pi * way))
 
 
+def stepped_rate(step: int, *, warmup: int, peak: float, falls: Sequence[int], factor: float) -> float:
+    """The rate used by step `step`: the warm-up as above, then peak, times factor for each of the steps `falls` that has come."""
+    if step < warmup:
+        return peak * step / warmup
+    return peak * factor ** sum(step >= fall for fall in falls)
+
+
 @dataclass(frozen=True)
 class Plan:
-    """How many steps a run has, and the rate of each. Made from the numbers of the whole run, so a resumed run has the same."""
+    """How many steps a run has, and the rate of each. Made from the numbers of the whole run, so a resumed run has the same.
+
+    falls: None for a cosine from peak to final, or the steps from which on the rate is multiplied by factor once more.
+    """
 
     steps_per_epoch: int
     total: int
     warmup: int
     peak: float
     final: float
+    falls: tuple[int, ...] | None = None
+    factor: float = 0.1
+    first_decay: float = 0.0
+    final_decay: float | None = None
 
     def rate(self, step: int) -> float:
+        if self.falls is not None:
+            return stepped_rate(step, warmup=self.warmup, peak=self.peak, falls=self.falls, factor=self.factor)
         return learning_rate(step, total=self.total, warmup=self.warmup, peak=self.peak, final=self.final)
+
+    def decay(self, step: int) -> float:
+        """The weight decay of step `step`: half a cosine from first_decay, at step 0, to final_decay. Source: DINO's code."""
+        if self.final_decay is None:
+            return self.first_decay
+        return learning_rate(step, total=self.total, warmup=0, peak=self.first_decay, final=self.final_decay)
+
+    @property
+    def law(self) -> str:
+        """What follows the warm-up, in words."""
+        if self.falls is None:
+            return f"cosine to {self.final:g}"
+        times = f", then times {self.factor:g} from step {', '.join(f'{fall:,}' for fall in self.falls)}" if self.falls else ""
+        return f"constant{times}"
 
     def epoch(self, step: int) -> float:
         """Epochs done after `step` steps, with the fraction of the one under way."""
@@ -50,7 +81,7 @@ def plan(config: RunConfig, images: int) -> Plan:
     """The plan of a run over `images` images. Raises ValueError if they do not fill one batch.
 
     What is left of an epoch after its last full batch is dropped, as every published recipe does. A warm-up as long as a
-    run that `steps` cuts short is cut with it.
+    run that `steps` cuts short is cut with it; falls of the rate stay at their epochs.
     """
     steps_per_epoch = images // config.batch_size
     if steps_per_epoch == 0:
@@ -59,7 +90,10 @@ def plan(config: RunConfig, images: int) -> Plan:
     total = config.epochs * steps_per_epoch
     total = total if config.steps is None else min(total, config.steps)
     warmup = min(round(config.schedule.warmup_epochs * steps_per_epoch), total - 1)
-    return Plan(steps_per_epoch, total, warmup, peak_rate(config.optimizer, config.batch_size), config.schedule.final_lr)
+    of = config.schedule
+    falls = tuple(round(epoch * steps_per_epoch) for epoch in of.steps_at) if of.law == "steps" else None
+    return Plan(steps_per_epoch, total, warmup, peak_rate(config.optimizer, config.batch_size), of.final_lr, falls,
+                of.step_factor, config.optimizer.weight_decay, config.optimizer.final_weight_decay)
 
 
 def peak_rate(config: OptimizerConfig, batch_size: int) -> float:

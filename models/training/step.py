@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from .. import build
 from ..method import Method
 from ..views import Views
 from .config import RunConfig
-from .optimizer import build_optimizer, clip, set_rate
+from .optimizer import build_optimizer, clip, set_decay, set_rate
 from .process import World, seed_all
 
 Autocast = Callable[[], AbstractContextManager[Any]]
@@ -53,17 +53,19 @@ def autocast_for(precision: str, device: torch.device) -> Autocast:
 
 
 def learn(method: Method, optimizer: torch.optim.Optimizer, loss: Tensor, rate: float, clip_grad: float | None,
-          progress: float) -> Tensor | None:
+          progress: float, *, clip_mode: Literal["joint", "per-tensor"] = "joint", decay: float | None = None) -> Tensor | None:
     """Backward and one update at a learning rate, with the method's hooks on the way; the gradients' norm before it was
     clipped, None where it is not.
 
-    progress: share of all steps that are done once this one is, in (0, 1].
+    progress: share of all steps that are done once this one is, in (0, 1]. decay: of the weights that decay; None: as it is.
     """
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     method.after_backward()
-    norm = clip(method.parameters(), clip_grad)
+    norm = clip(method.parameters(), clip_grad, clip_mode)
     set_rate(optimizer, rate)
+    if decay is not None:
+        set_decay(optimizer, decay)
     optimizer.step()
     method.after_step(progress)
     return norm
@@ -86,6 +88,6 @@ def step_of(config: RunConfig, recipe: Recipe, world: World) -> tuple[Callable[[
             values = method(batch)
         if world.device.type != "cuda":  # where a run looks at each loss
             torch.isfinite(values["loss"].detach()).all().item()
-        learn(method, optimizer, values["loss"], 0.0, config.clip_grad, 0.5)
+        learn(method, optimizer, values["loss"], 0.0, config.clip_grad, 0.5, clip_mode=config.clip_mode)
 
     return step, sum(p.numel() for p in method.parameters() if p.requires_grad)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 from viewmill.models.training.config import OptimizerConfig
-from viewmill.models.training.optimizer import build_optimizer, clip, parameter_groups, set_rate
+from viewmill.models.training.optimizer import build_optimizer, clip, parameter_groups, set_decay, set_rate
 
 CONFIG = OptimizerConfig(name="sgd", lr=1.0, scaling="none", weight_decay=0.1, momentum=0.5)
 
@@ -50,6 +50,34 @@ def test_sgd_is_plain_momentum_with_coupled_decay() -> None:
     assert w.weight.item() == pytest.approx(1.5012)
 
 
+def test_nesterov_looks_ahead() -> None:
+    w = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(w.weight, 2.0)
+    optimizer = build_optimizer(w, replace(CONFIG, name="nesterov"))
+    set_rate(optimizer, 0.1)
+    for gradient in (1.0, 3.0):
+        w.weight.grad = torch.full((1, 1), gradient)
+        optimizer.step()
+    # g 1.2, buffer 1.2, w 2 - 0.1 (1.2 + 0.6) = 1.82; g 3.182, buffer 3.782, w 1.82 - 0.1 (3.182 + 1.891)
+    assert w.weight.item() == pytest.approx(1.3127)
+    with pytest.raises(ValueError, match=r"optimizer\.momentum of nesterov needs a number above 0, got 0"):
+        replace(CONFIG, name="nesterov", momentum=0.0)
+
+
+def test_a_new_decay_reaches_what_decays_and_nothing_else() -> None:
+    net = Net()
+    optimizer = build_optimizer(net, replace(CONFIG, weight_decay=0.0))
+    set_decay(optimizer, 0.3)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3, 0.0]
+    old = optimizer.state_dict()
+    for group in old["param_groups"]:
+        del group["decays"]  # as checkpoints were, before decay could change
+    restored = build_optimizer(net, CONFIG)
+    restored.load_state_dict(old)
+    set_decay(restored, 0.4)
+    assert [group["weight_decay"] for group in restored.param_groups] == [0.4, 0.0]
+
+
 def test_lars_scales_the_update_to_a_thousandth_of_the_weights_and_leaves_biases_alone() -> None:
     layer = nn.Linear(2, 1)
     with torch.no_grad():
@@ -75,13 +103,14 @@ def test_lars_still_adapts_without_decay() -> None:
     assert layer.weight[0, 1].item() == pytest.approx(4 - 0.001 * 5 / 2 * 2)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("adamw", "AdamW"), ("sgd", "SGD"), ("lars", "Lars"), ("lamb", "Lamb")])
+@pytest.mark.parametrize(("name", "kind"), [("adamw", "AdamW"), ("sgd", "SGD"), ("nesterov", "SGD"), ("lars", "Lars"),
+                                          ("lamb", "Lamb")])
 def test_each_name_is_that_optimizer(name: str, kind: str) -> None:
     optimizer = build_optimizer(Net(), replace(CONFIG, name=name, betas=(0.8, 0.9)))  # type: ignore[arg-type]
     assert type(optimizer).__name__ == kind
     assert optimizer.param_groups[0].get("betas", (0.8, 0.9)) == (0.8, 0.9)
     assert optimizer.param_groups[0].get("momentum", 0.5) == 0.5
-    assert not optimizer.param_groups[0].get("nesterov", False)
+    assert bool(optimizer.param_groups[0].get("nesterov", False)) == (name == "nesterov")
 
 
 def test_clip_scales_all_gradients_by_one_factor() -> None:
@@ -91,3 +120,12 @@ def test_clip_scales_all_gradients_by_one_factor() -> None:
     assert norm is not None and norm.item() == pytest.approx(5.0)
     assert (a.grad.item(), b.grad.item()) == (pytest.approx(0.6), pytest.approx(0.8))
     assert clip([a, b], None) is None
+
+
+def test_clip_of_each_tensor_leaves_the_small_ones_alone() -> None:
+    a, b, without = (nn.Parameter(torch.zeros(2)) for _ in range(3))
+    a.grad, b.grad = torch.tensor([3.0, 4.0]), torch.tensor([0.6, 0.8])
+    norm = clip([a, b, without], 2.0, "per-tensor")
+    assert norm is not None and norm.item() == pytest.approx(26**0.5)  # of both, before
+    assert a.grad.tolist() == pytest.approx([1.2, 1.6]) and b.grad.tolist() == pytest.approx([0.6, 0.8])
+    assert without.grad is None

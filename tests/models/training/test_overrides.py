@@ -72,9 +72,11 @@ def test_an_unknown_key_names_the_nearest() -> None:
     ("optimizer.lr=fast", "optimizer.lr needs a number (float), got 'fast'"),
     ("model.temperature=hot", "model.temperature needs a number (float), got 'hot'"),
     ("channels_last=perhaps", "channels_last needs true or false (bool), got 'perhaps'"),
-    ("optimizer.name=adam", "optimizer.name needs one of ['adamw', 'sgd', 'lars', 'lamb'], got 'adam'"),
+    ("optimizer.name=adam", "optimizer.name needs one of ['adamw', 'sgd', 'nesterov', 'lars', 'lamb'], got 'adam'"),
     ("loader.threads=all", "loader.threads needs a whole number (int) or null, got 'all'"),
     ("optimizer.betas=0.9", "optimizer.betas needs a list like [float, float], got '0.9'"),
+    ("schedule.steps_at=often", "schedule.steps_at needs a list like [float], got 'often'"),
+    ("clip_mode=each", "clip_mode needs one of ['joint', 'per-tensor'], got 'each'"),
     ("optimizer=adamw", "optimizer has keys of its own: optimizer.name"),
     ("epochs", "'epochs' is not key=value"),
     ("method=mae", "the method is the first word"),
@@ -84,7 +86,9 @@ def test_a_wrong_type_names_the_key_the_type_and_the_value(word: str, message: s
 
 
 @pytest.mark.parametrize("word", ["epochs=0", "batch_size=0", "optimizer.lr=0", "clip_grad=0", "knn.k=0", "checkpoint.keep=0",
-                                  "optimizer.betas=[0.9,1.0]", "seed=-1", "steps=0", "checkpoint.minutes=0", "data="])
+                                  "optimizer.betas=[0.9,1.0]", "seed=-1", "steps=0", "checkpoint.minutes=0", "data=",
+                                  "optimizer.final_weight_decay=-1", "schedule.step_factor=0", "schedule.steps_at=[3,2]",
+                                  "schedule.steps_at=[0]"])
 def test_a_value_out_of_bounds_names_its_key(word: str) -> None:
     assert error(word).startswith(f"{word.split('=')[0]}")
 
@@ -125,6 +129,29 @@ def test_a_published_warm_up_shrinks_with_a_short_run_but_one_asked_for_does_not
     assert config("epochs=5").schedule.warmup_epochs == 0.5
     assert config("epochs=11").schedule.warmup_epochs == 10
     assert error("epochs=5", "schedule.warmup_epochs=5") == "schedule.warmup_epochs=5 needs to be below epochs=5"
+
+
+def stepped(*words: str) -> RunConfig:
+    schedule = {"warmup_epochs": 0, "law": "steps", "steps_at": (30, 60, 90), "step_factor": 0.1}
+    return resolve("simclr", ["data=train.tar", *words], {**PUBLISHED, "schedule": schedule}, Network())[0]
+
+
+def test_published_falls_of_the_rate_shrink_with_a_short_run_but_those_asked_for_do_not() -> None:
+    assert stepped().schedule.steps_at == (30, 60, 90) == stepped("epochs=91").schedule.steps_at
+    assert stepped("epochs=10").schedule.steps_at == (3, 6, 9)
+    assert stepped("epochs=90").schedule.steps_at == (27, 54, 81)  # the last would never have come
+    assert stepped("epochs=1").schedule.steps_at == (0.3, 0.6, 0.9)
+    assert stepped("epochs=10", "schedule.steps_at=[5]").schedule.steps_at == (5,)
+    with pytest.raises(ValueError, match=r"^schedule\.steps_at=\[5\.0, 10\.0\] needs to end below epochs=10$"):
+        stepped("epochs=10", "schedule.steps_at=[5, 10]")
+
+
+def test_what_the_law_of_the_rate_has_no_use_for_is_refused() -> None:
+    assert error("schedule.step_factor=0.2") == ("schedule.step_factor is for schedule.law=steps, this run has "
+                                                 "schedule.law=cosine; leave one of the two out")
+    with pytest.raises(ValueError, match=r"schedule\.final_lr is for schedule\.law=cosine, this run has schedule\.law=steps"):
+        stepped("schedule.final_lr=0.1")
+    assert stepped("schedule.law=cosine", "schedule.final_lr=0.1").schedule.final_lr == 0.1  # published falls are no wish
 
 
 def test_options_of_a_store_are_given_as_names_and_values() -> None:

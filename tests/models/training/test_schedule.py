@@ -45,7 +45,8 @@ def test_peak_rates_are_the_papers_own() -> None:
 
 
 def test_the_last_short_batch_of_an_epoch_is_dropped() -> None:
-    assert plan(run_config(), images=103) == Plan(steps_per_epoch=3, total=30, warmup=6, peak=0.3 * 32 / 256, final=0.0)
+    assert plan(run_config(), images=103) == Plan(steps_per_epoch=3, total=30, warmup=6, peak=0.3 * 32 / 256, final=0.0,
+                                                   first_decay=1e-6)
 
 
 def test_a_cap_of_steps_shortens_the_run_and_the_cosine_with_it() -> None:
@@ -58,6 +59,35 @@ def test_a_cap_of_steps_shortens_the_run_and_the_cosine_with_it() -> None:
 def test_a_batch_larger_than_the_data_names_both_and_the_way_out() -> None:
     with pytest.raises(ValueError, match=r"batch_size=32 needs .* data=train.tar has 31; use batch_size=16 or less"):
         plan(run_config(), images=31)
+
+
+def test_the_rate_falls_by_a_factor_at_each_given_epoch() -> None:
+    # RotNet's table on CIFAR-10: 0.1 until epoch 60, 0.02 until 120, 0.004 until 160, then 0.0008.
+    law = ScheduleConfig(warmup_epochs=0, law="steps", steps_at=(60, 120, 160), step_factor=0.2)
+    run = run_config(epochs=200, optimizer=OptimizerConfig("nesterov", 0.1, "none", 5e-4), schedule=law)
+    p = plan(run, images=103)  # three steps an epoch
+    assert (p.total, p.falls) == (600, (180, 360, 480))
+    rates = [p.rate(step) for step in (0, 179, 180, 359, 360, 479, 480, 599)]
+    assert rates == pytest.approx([0.1, 0.1, 0.02, 0.02, 0.004, 0.004, 0.0008, 0.0008])
+    assert p.law == "constant, then times 0.2 from step 180, 360, 480"
+
+
+def test_a_rate_in_steps_warms_up_first_and_without_steps_stays() -> None:
+    law = ScheduleConfig(warmup_epochs=2, law="steps", steps_at=(2.5,), step_factor=0.5)
+    p = plan(run_config(optimizer=replace(LARS, lr=6.0, scaling="none"), schedule=law), images=64)  # two steps an epoch
+    assert [p.rate(step) for step in range(7)] == pytest.approx([0.0, 1.5, 3.0, 4.5, 6.0, 3.0, 3.0])
+    flat = plan(run_config(schedule=ScheduleConfig(0, law="steps")), images=64)
+    assert {flat.rate(step) for step in range(20)} == {flat.peak} and flat.law == "constant"
+
+
+def test_weight_decay_follows_half_a_cosine_over_the_whole_run() -> None:
+    # DINO: from 0.04 to 0.4, with no warm-up; a quarter of the way is (1 + cos 45 degrees) / 2 from the end.
+    p = plan(run_config(optimizer=replace(LARS, weight_decay=0.04, final_weight_decay=0.4)), images=64)
+    assert p.total == 20
+    assert p.decay(0) == pytest.approx(0.04) and p.decay(10) == pytest.approx(0.22) and p.decay(20) == pytest.approx(0.4)
+    assert p.decay(5) == pytest.approx(0.4 - 0.36 * (1 + math.sqrt(0.5)) / 2)
+    constant = plan(run_config(), images=64)
+    assert {constant.decay(step) for step in range(20)} == {1e-6}
 
 
 def test_fractions_of_epochs_are_crossed_once_each() -> None:
