@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Any
 
 import timm
 import torch
-from timm.layers import PatchEmbed
+from timm.layers import DropPath, PatchEmbed
 from timm.models.resnet import ResNet
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
@@ -102,6 +103,33 @@ def transformer_blocks(dim: int, depth: int, heads: int, mlp_ratio: float = 4.0)
         raise ValueError(f"transformer blocks need depth >= 1 and a width that heads divides, got width {dim}, depth {depth}, "
                          f"heads {heads}")
     return nn.Sequential(*(Block(dim, heads, mlp_ratio, qkv_bias=True, norm_layer=_LayerNorm) for _ in range(depth)))
+
+
+def set_drop_path(module: nn.Module, rate: float) -> None:
+    """Give a network stochastic depth, whatever it had: the chance that a block's residual branch is left out for an image grows
+    linearly over the blocks, from 0 at the first to `rate` at the last, as timm and DINO have it; 0 removes it.
+
+    Weights and their names stay. Raises ValueError, one line, on a rate outside [0, 1) and on a network whose blocks have no
+    place for it, of timm's for example VGG, of ours all.
+    """
+    if not 0 <= rate < 1:
+        raise ValueError(f"drop path needs a rate in [0, 1), got {rate}")
+    blocks = [(block, names) for block in module.modules() if (names := _drop_paths(block))]
+    if not blocks:
+        raise ValueError(f"{type(module).__name__} has no residual branches that drop path could leave out; use a rate of 0, or "
+                         "for example a ViT, ResNet, Swin or ConvNeXt of timm's")
+    for number, (block, names) in enumerate(blocks):
+        own = rate * number / max(len(blocks) - 1, 1)
+        for name in names:
+            path: nn.Module = DropPath(own) if own else nn.Identity()
+            setattr(block, name, path.train(block.training))
+
+
+def _drop_paths(block: nn.Module) -> list[str]:
+    """Where timm's blocks keep their drop path: drop_path, drop_path1, ...; None (in a ResNet) or a module."""
+    places = {**vars(block), **block._modules}
+    return [name for name, value in places.items()
+            if re.fullmatch(r"drop_path\d*", name) and (value is None or isinstance(value, DropPath | nn.Identity))]
 
 
 class _LayerNorm(nn.LayerNorm):

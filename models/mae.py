@@ -14,6 +14,7 @@ from .method import Method
 from .positions import sincos_2d
 from .training.config import key
 from .views import Views
+from .vit import tokens
 
 
 @dataclass(frozen=True)
@@ -115,15 +116,7 @@ class MAE(Method):
     def encode(self, images: Tensor, visible: Tensor | None = None) -> Tensor:
         """images (N, C, H, W) to tokens (N, prefix + K, D), after the last norm. visible (N, K): which patches are let in,
         each with the position it has in the image; None: all."""
-        vit = self.encoder
-        assert vit.pos_embed is not None
-        x = vit.patch_embed(images)
-        x = x + vit.pos_embed[:, -x.shape[1] :]
-        if visible is not None:
-            x = x.gather(1, visible[:, :, None].expand(-1, -1, x.shape[2]))
-        # Their rows of the table are zero: nothing to add.
-        front = [token.expand(len(x), -1, -1) for token in (vit.cls_token, vit.reg_token) if token is not None]
-        return vit.norm(vit.blocks(vit.norm_pre(torch.cat([*front, x], 1))))
+        return tokens(self.encoder, images, visible)
 
     def decode(self, tokens: Tensor, restore: Tensor) -> Tensor:
         """tokens (N, prefix + K, D) and restore (N, L), from `orders`, to (N, L, p * p * C)."""

@@ -30,7 +30,7 @@ ONLY_IN = {
     "aiohttp": ("pipelines/remote/http.py",),
     "ray": ("pipelines/workers.py",),
     "pyarrow": ("pipelines/pack/sources/parquet.py",),
-    "timm": ("models/backbone.py", "models/training/optimizer.py"),
+    "timm": ("models/backbone.py", "models/vit.py", "models/training/optimizer.py"),
 }
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
+from timm.layers import DropPath
 from torch import nn
-from viewmill.models.backbone import backbone, transformer_blocks
+from viewmill.models.backbone import backbone, set_drop_path, transformer_blocks
 
 
 @pytest.mark.parametrize("name", ["resnet18", "test_resnet", "resnet26d"])
@@ -96,3 +99,47 @@ def test_an_edge_is_never_cut_off_unsaid(name: str, px: int, nearest: str) -> No
 def test_where_a_network_cannot_even_be_built_its_own_size_is_named() -> None:
     with pytest.raises(ValueError, match="cannot be built for image_px=100: AssertionError; its own size is 224 px"):
         backbone("vit_tiny_r_s16_p8_224", 100)
+
+
+def rates(module: nn.Module) -> list[float]:
+    return [m.drop_prob for m in module.modules() if isinstance(m, DropPath)]
+
+
+@pytest.mark.parametrize(("name", "blocks", "each"), [
+    ("resnet18", 8, 1), ("vit_tiny_patch16_224", 12, 2), ("swin_tiny_patch4_window7_224", 12, 2), ("test_convnext", 9, 1)])
+def test_drop_path_grows_over_the_blocks(name: str, blocks: int, each: int) -> None:
+    module, _ = backbone(name, 224)
+    names, weights = list(module.state_dict()), sum(p.numel() for p in module.parameters())
+    assert rates(module) == [] or name.startswith("swin")  # timm gives a Swin 0.1 unasked
+    set_drop_path(module, 0.3)
+    # The first block has a rate of 0, which is no drop path at all.
+    assert rates(module) == pytest.approx([0.3 * i / (blocks - 1) for i in range(1, blocks) for _ in range(each)])
+    set_drop_path(module, 0.1)
+    assert len(rates(module)) == each * (blocks - 1) and max(rates(module)) == pytest.approx(0.1)
+    set_drop_path(module, 0)
+    assert rates(module) == []
+    assert list(module.state_dict()) == names and sum(p.numel() for p in module.parameters()) == weights
+
+
+@pytest.mark.parametrize("name", ["resnet18", "test_vit"])
+def test_drop_path_leaves_branches_out_in_training_alone(name: str) -> None:
+    torch.manual_seed(0)
+    module, _ = backbone(name, 32, zero_init_last=False if name == "resnet18" else None)
+    images = torch.randn(1, 3, 32, 32).expand(8, -1, -1, -1)
+    plain, weights = module.eval()(images), copy.deepcopy(module.state_dict())
+    set_drop_path(module, 0.5)
+    assert torch.equal(module(images), plain)
+    module.train()
+    assert len({tuple(row) for row in module(images).tolist()}) > 1  # equal images, each with branches of its own left out
+    set_drop_path(module, 0)
+    module.load_state_dict(weights)
+    assert torch.equal(module.eval()(images), plain)
+
+
+def test_what_has_no_place_for_drop_path_is_refused() -> None:
+    for module in (backbone("convnet4", 32)[0], backbone("vgg11", 32)[0]):
+        with pytest.raises(ValueError, match=f"{type(module).__name__} has no residual branches that drop path could leave out"):
+            set_drop_path(module, 0.1)
+    for rate in (-0.1, 1.0):
+        with pytest.raises(ValueError, match=rf"drop path needs a rate in \[0, 1\), got {rate}"):
+            set_drop_path(backbone("test_vit", 32)[0], rate)

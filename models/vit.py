@@ -1,0 +1,68 @@
+"""A plain vision transformer of timm's on images of other sizes than its own, and on some of its patches alone."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+
+def open_to_sizes(module: nn.Module) -> None:
+    """Let a vision transformer's patches be cut from images of any size that they divide; other networks are left alone."""
+    if isinstance(module, VisionTransformer):
+        module.patch_embed.strict_img_size = False
+
+
+def features_of(module: nn.Module, images: Tensor) -> Tensor:
+    """Any backbone's features (N, D) of images (N, C, H, W): what `module(images)` is, but that a plain vision transformer, once
+    `open_to_sizes`, takes H and W that are not its own. Raises ValueError, one line, where the network takes no such images."""
+    height, width = images.shape[2:]
+    try:
+        if type(module) is VisionTransformer and module.pos_embed is not None:
+            features: Tensor = module.forward_head(tokens(module, images))
+        else:
+            features = module(images)
+    except AssertionError as error:
+        raise ValueError(f"backbone {type(module).__name__} takes no views of {height} x {width} px: {error}; use views of its "
+                         "own size, or a plain ViT or a convolutional network") from None
+    return features
+
+
+def tokens(vit: VisionTransformer, images: Tensor, visible: Tensor | None = None) -> Tensor:
+    """images (N, C, H, W) to tokens (N, prefix + K, D) after the last norm: class token and registers, then patches.
+
+    visible (N, K): which patches are let in, each with the position it has in the image; None: all of them.
+    """
+    x = vit.patch_embed(images)
+    patch_px = vit.patch_embed.patch_size
+    table = positions(vit, images.shape[2] // patch_px[0], images.shape[3] // patch_px[1])
+    ahead = table.shape[1] - x.shape[1]  # positions of the tokens in front: theirs, or none
+    x = x + table[:, ahead:]
+    if visible is not None:
+        x = x.gather(1, visible[:, :, None].expand(-1, -1, x.shape[2]))
+    front = [token.expand(len(x), -1, -1) for token in (vit.cls_token, vit.reg_token) if token is not None]
+    if front:
+        first = torch.cat(front, 1)
+        x = torch.cat([first + table[:, :ahead] if ahead else first, x], 1)
+    return vit.norm(vit.blocks(vit.norm_pre(vit.patch_drop(vit.pos_drop(x)))))
+
+
+def positions(vit: VisionTransformer, rows: int, columns: int) -> Tensor:
+    """The table of positions (1, prefix + rows * columns, D) for a grid of patches; its own grid's as it is.
+
+    For another, DINO's way: bicubic (a = -0.75) by a factor of (n + 0.1) / own, not to a size. The 0.1 was to save the size
+    from rounding, yet it also moves where each patch reads: patch i at (i + 0.5) * own / (n + 0.1) - 0.5. Weights trained so
+    need it so.
+    Source: facebookresearch/dino, vision_transformer.py.
+    """
+    own = vit.patch_embed.grid_size
+    table = vit.pos_embed
+    assert table is not None and own is not None
+    if (rows, columns) == tuple(own):
+        return table
+    ahead = table.shape[1] - own[0] * own[1]
+    grid = table[:, ahead:].unflatten(1, own).permute(0, 3, 1, 2)
+    scale = (rows + 0.1) / own[0], (columns + 0.1) / own[1]
+    grid = F.interpolate(grid, scale_factor=scale, mode="bicubic").permute(0, 2, 3, 1).flatten(1, 2)
+    return torch.cat([table[:, :ahead], grid], 1)
