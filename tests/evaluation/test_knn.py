@@ -7,7 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from viewmill.evaluation.knn import knn_accuracy, knn_scores
+from sklearn.neighbors import KNeighborsClassifier
+from viewmill.evaluation.knn import knn_accuracy, knn_predictions, knn_scores
+
+from tests.world import World
 
 
 def reference(bank: np.ndarray, label: np.ndarray, queries: np.ndarray, k: int, temperature: float, classes: int) -> np.ndarray:
@@ -86,3 +89,34 @@ def test_a_tie_goes_to_the_lower_class() -> None:
     bank, query = torch.tensor([[0.6, 0.8], [0.6, -0.8]]), torch.tensor([[1.0, 0.0]])
     for label in (torch.tensor([1, 0]), torch.tensor([0, 1])):
         assert knn_accuracy(bank, label, query, torch.tensor([0]), k=2) == 1
+
+
+def test_equals_scikit_learns_classifier() -> None:
+    # scikit-learn's cosine distance is 1 - cosine; its votes are weights of distances.
+    rng = np.random.default_rng(3)
+    centres = rng.normal(size=(7, 16))
+    label, asked = rng.integers(0, 7, 900), rng.integers(0, 7, 400)
+    bank, queries = (centres[y] + 1.5 * rng.normal(size=(len(y), 16)) for y in (label, asked))
+    ours = knn_predictions(*(torch.from_numpy(x) for x in (bank, label, queries)), ks=(20, 5, 200), temperature=0.1, chunk=33)
+    assert list(ours) == [20, 5, 200]
+    for k, answer in ours.items():
+        theirs = KNeighborsClassifier(k, metric="cosine", weights=lambda d: np.exp((1 - d) / 0.1)).fit(bank, label)
+        assert 0.5 < theirs.score(queries, asked) < 1
+        np.testing.assert_array_equal(answer.numpy(), theirs.predict(queries))
+
+
+def features(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, 6, generator=generator), torch.randint(0, 5, (count,), generator=generator)
+
+
+def on_a_rank(bank_size: int) -> dict[int, torch.Tensor]:
+    return knn_predictions(*features(bank_size, 1), features(50, 2)[0], ks=(1, 7), chunk=16, ranks=True)
+
+
+@pytest.mark.parametrize("bank_size", [200, 8])
+def test_ranks_together_find_the_neighbours_of_one(world: World, bank_size: int) -> None:
+    alone = knn_predictions(*features(bank_size, 1), features(50, 2)[0], ks=(1, 7))
+    for ranks in (2, 3):
+        for found in world(ranks, on_a_rank, bank_size):
+            assert all(torch.equal(found[k], alone[k]) for k in (1, 7))
