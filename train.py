@@ -64,9 +64,9 @@ def read(words: Sequence[str]) -> tuple[RunConfig, Recipe]:
     if not words or "=" in words[0]:
         raise ValueError(f"which method? viewmill train METHOD data=... [key=value ...], METHOD one of {', '.join(METHODS)}")
     info = method_info(words[0])
-    # A recipe for 32 px images brings the network for such images; each of its fields can still be given.
+    # A recipe for 32 px images brings the network and the numbers for such images; each can still be given.
     small = f"recipe={info.recipe_32px}" in words[1:] and info.recipe_32px != info.recipe
-    return resolve(info.name, words[1:], info.published, info.config(**(info.fields_32px if small else {})))
+    return resolve(info.name, words[1:], info.numbers(small=small), info.config(**(info.fields_32px if small else {})))
 
 
 def train(config: RunConfig, recipe: Recipe) -> dict[str, Any]:

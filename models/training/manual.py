@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from textwrap import wrap
+from typing import Any
 
 from .. import METHODS, MethodInfo, method_info
 from .config import RunConfig, describe, shown
@@ -24,8 +25,7 @@ def train_manual(method: str | None = None) -> str:
     if method is not None:
         info = method_info(method)
         defaults = {"out": f"runs/{method}"}
-        for key, value in info.published.items():
-            defaults |= {f"{key}.{k}": shown(v) for k, v in value.items()} if isinstance(value, dict) else {key: shown(value)}
+        defaults |= _flat(info.published)
         lines += [f"Keys of {method}:"]
         own = info.config()
         lines += _rows([(f"model.{f.name}", shown(getattr(own, f.name)), f.metadata.get("meaning", "")) for f in fields(own)])
@@ -37,9 +37,17 @@ def train_manual(method: str | None = None) -> str:
 
 
 def _small(info: MethodInfo) -> list[str]:
-    given = " ".join(f"model.{name}={shown(value)}" for name, value in info.fields_32px.items())
+    given = " ".join([f"model.{name}={shown(value)}" for name, value in info.fields_32px.items()]
+                     + [f"{key}={value}" for key, value in _flat(info.published_32px).items()])
     text = f"With recipe={info.recipe_32px}, for 32 px images: {given}"
     return [*wrap(text, 118, initial_indent="  ", subsequent_indent="    "), ""]
+
+
+def _flat(numbers: dict[str, Any]) -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in numbers.items():
+        flat |= {f"{key}.{k}": shown(v) for k, v in value.items()} if isinstance(value, dict) else {key: shown(value)}
+    return flat
 
 
 def _rows(rows: list[tuple[str, str, str]]) -> list[str]:

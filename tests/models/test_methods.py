@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from viewmill import models
 from viewmill.augment import presets
-from viewmill.models import METHODS, build, method_info
+from viewmill.models import METHODS, MethodInfo, build, method_info
 from viewmill.models.training.overrides import resolve
 from viewmill.models.training.schedule import peak_rate
+from viewmill.train import read
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -36,6 +37,26 @@ def test_the_small_form_fits_32_px(name: str) -> None:
     info = method_info(name)
     method = build(name, info.config(**info.fields_32px), image_px=32)
     assert type(method) is info.load() and method.feature_dim > 0
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_small_run_of_each_method_is_one_for_32_px(name: str) -> None:
+    info = method_info(name)
+    assert info.metric in ("knn", "linear", "finetune", "layers")
+    run, recipe = read([name, "data=train.tar", f"recipe={info.recipe_32px}", *info.small])
+    assert recipe.name == info.recipe_32px and run.batch_size <= 512 and run.epochs <= 20
+    assert build(name, run.model, image_px=32).feature_dim > 0
+
+
+def test_numbers_of_the_experiment_on_32_px_go_over_those_on_imagenet_part_by_part() -> None:
+    info = MethodInfo(
+        "some", "simclr", "SimCLR", "nobody 2000", "simclr", "simclr_cifar", metric="knn", small=(),
+        published={"epochs": 100, "batch_size": 4096, "optimizer": {"name": "lars", "lr": 4.8},
+                   "schedule": {"warmup_epochs": 10}},
+        published_32px={"epochs": 500, "clip_grad": 1.0, "optimizer": {"lr": 1.5}})
+    assert info.numbers(small=False) == info.published
+    assert info.numbers(small=True) == {"epochs": 500, "batch_size": 4096, "clip_grad": 1.0,
+                                        "optimizer": {"name": "lars", "lr": 1.5}, "schedule": {"warmup_epochs": 10}}
 
 
 def test_what_is_unknown_is_refused() -> None:

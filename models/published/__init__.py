@@ -1,0 +1,1 @@
+"""What the papers published, one file a kind of method; no torch here."""

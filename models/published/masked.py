@@ -1,0 +1,24 @@
+"""Methods that fill in what a mask hides."""
+
+from __future__ import annotations
+
+from ..info import MethodInfo
+
+MASKED = (
+    MethodInfo(
+        name="mae", module="mae", cls="MAE", recipe="mae", recipe_32px="mae_cifar",
+        paper="He et al. 2021, Masked Autoencoders Are Scalable Vision Learners, arXiv:2111.06377",
+        published={
+            "epochs": 800, "batch_size": 4096, "recipe": "mae", "clip_grad": None,
+            "optimizer": {"name": "adamw", "lr": 1.5e-4, "scaling": "linear", "weight_decay": 0.05, "betas": (0.9, 0.95),
+                          "exclude": "norm-and-bias"},
+            "schedule": {"warmup_epochs": 40, "final_lr": 0.0},
+        },
+        fields_32px={"backbone": "vit_tiny_patch16_224", "patch_px": 4, "decoder_dim": 96, "decoder_depth": 2,
+                     "decoder_heads": 3},
+        # What it learns lies in patches, not in one direction of the features: a classifier finds it, neighbours do not.
+        metric="linear",
+        small=("model.depth=4", "model.pooling=mean", "batch_size=256", "epochs=2", "optimizer.lr=1e-3",
+               "optimizer.scaling=none"),
+    ),
+)
