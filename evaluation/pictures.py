@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -111,6 +112,12 @@ class Pictures:
             params = draw(view, 0, 0, kept, size_hw)
             shown = torch.as_tensor(render(images, view, params)[view.instances[0].group][0])
         return Piece(shown, torch.tensor(label, dtype=torch.int64), torch.from_numpy(kept))
+
+    def part(self, rows: np.ndarray) -> Pictures:
+        """The pictures at some of these rows alone, in that order."""
+        part = copy(self)
+        part.index, part.label = self.index[rows], self.label[rows]
+        return part
 
     def subset(self) -> Source:
         """These pictures alone, in this order, as a source for a Loader."""

@@ -1,0 +1,9 @@
+"""Linear probes on frozen features: published ones as data, and grids of heads trained in one pass."""
+
+from __future__ import annotations
+
+from .config import LinearConfig
+from .protocol import run
+from .published import PROBES
+
+__all__ = ["PROBES", "LinearConfig", "run"]

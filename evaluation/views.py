@@ -1,0 +1,32 @@
+"""The views that a protocol trains on: a recipe of one view, at the encoder's size and ending as the encoder's pictures end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..augment.op import Op
+from ..augment.ops import LabSplit, Normalize, Sobel
+from ..augment.presets import recipe as named_recipe
+from ..augment.recipe import Recipe
+from ..models.training.overrides import with_assignment
+from .encoder import Encoder
+
+
+def training_recipe(name: str, encoder: Encoder) -> Recipe:
+    """A preset with its view at encoder.image_px, and, for its own, the colour space, gradients and normalisation that the
+    encoder was trained with. Raises ValueError for an unknown recipe, or one of several views."""
+    recipe = named_recipe(name)
+    if len(recipe.instances) != 1:
+        raise ValueError(f"recipe={name} makes {len(recipe.instances)} views of a picture, a classifier trains on one; for "
+                         "example recipe=probe")
+    group = recipe.views[0].group
+    if recipe.instances[0].size_hw != (encoder.image_px, encoder.image_px):
+        recipe = with_assignment(recipe, f"{group}.size_px", str(encoder.image_px))
+    view = recipe.views[0]
+    begin = [op for op in view.ops or () if not _is_ending(op)]
+    end = [op for op in encoder.view.instances[0].ops if _is_ending(op)]
+    return replace(recipe, views=(replace(view, ops=(*begin, *end)),))
+
+
+def _is_ending(op: Op) -> bool:
+    return isinstance(op, Normalize | LabSplit | Sobel)
