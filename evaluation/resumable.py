@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Callable, Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +28,11 @@ class Work(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
+def folder_of(job: Mapping[str, Any], out: Path, what: str) -> Path:
+    """out/WHAT/JOB. job: plain data that says all of what is done to what; another job has another folder."""
+    return out / what / blake2b(json.dumps(job, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
 class Stopped(RunFailure):
     """By a signal, after everything was saved: the same command goes on."""
 
@@ -37,17 +44,16 @@ class Stopped(RunFailure):
 
 def work_through(work: Work, total: int, out: Path, job: Mapping[str, Any], world: process.World, *, what: str,
                  minutes: float = 5.0, say: Callable[[str], None] = print, random: bool = False) -> None:
-    """All steps from where out/checkpoints leaves off to `total`; the last state is kept there.
+    """All steps from where the last time left off to `total`. The latest state is kept in out/WHAT/JOB/checkpoints.
 
-    job: plain data that says what is trained on what. random: the global generators are part of the state, too, those of each
-    rank. All ranks call this together; the state is taken to be the same on all of them, and rank 0 writes it.
-    Raises ValueError, one line, where out holds another job; Stopped on SIGTERM or SIGINT.
+    random: the global generators are part of the state, too, those of each rank. All ranks call this together; the state is
+    taken to be the same on all of them, and rank 0 writes it. Raises Stopped on SIGTERM or SIGINT, after saving.
     """
-    folder, step = out / "checkpoints", 0
-    found = checkpoint.find(out, "auto")
+    own = folder_of(job, out, what)
+    folder, step = own / "checkpoints", 0
+    found = checkpoint.find(own, "auto")
     if found is not None:
-        path, state = found
-        _refuse_unlike(path, state, job)
+        _, state = found
         work.load_state_dict(state["work"])
         step = state["step"]
         if random and world.rank < len(state["random"]):
@@ -79,13 +85,3 @@ def work_through(work: Work, total: int, out: Path, job: Mapping[str, Any], worl
                 saved_at = time.monotonic()
             if stopped and step < total:
                 raise Stopped(stopped, what, step, total, folder)
-
-
-def _refuse_unlike(path: Path, state: Mapping[str, Any], job: Mapping[str, Any]) -> None:
-    before = state.get("job")
-    if before is None:
-        raise ValueError(f"{path} is the checkpoint of a training run, not of an evaluation; choose another out=")
-    for name in {**before, **job}:
-        if before.get(name) != job.get(name):
-            raise ValueError(f"{path} was made with {name}={before.get(name)}, this evaluation has {name}={job.get(name)}; "
-                             "restore it, or choose another out=")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .config import LinearConfig
+from .probes import PROBES
 from .protocol import run
-from .published import PROBES
 
 __all__ = ["PROBES", "LinearConfig", "run"]

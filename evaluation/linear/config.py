@@ -7,7 +7,7 @@ from typing import Literal
 
 from ...models.training.config import OptimizerConfig, key
 from .course import Course
-from .published import Probe, probe
+from .probes import Probe, probe
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,17 @@ class LinearConfig:
                                            "it, the test images", "split")
     split: float = key("share of the training images that chooses, where there is a choice", 0.1)
     refit: bool = key("after the choice, train the chosen head again on all training images", False)
+    c: tuple[float, ...] | None = key("lbfgs: C of scikit-learn, one over the weight of the l2 penalty; null: c_grid", None)
+    c_grid: Literal["short", "published"] = key("lbfgs: short: seven decades; published: 45 values from 1e-6 to 1e5", "short")
+    standardize: bool = key("lbfgs: features with mean 0 and deviation 1 over the training images; published: as they are", False)
+    dtype: Literal["float64", "float32"] = key("lbfgs: of the fit; published: float64", "float64")
+    max_iter: int = key("lbfgs: iterations of a fit at most", 1000)
     save_minutes: float = key("minutes between two checkpoints", 5.0)
     sidecar: bool = key("render views in a process of its own; false: in threads of this one", True)
 
     def __post_init__(self) -> None:
+        if self.solver == "lbfgs":
+            self._check_lbfgs()
         given = self.probe()
         if self.epochs is not None and self.steps is not None:
             raise ValueError(f"epochs={self.epochs} and steps={self.steps}: give one of both")
@@ -62,6 +69,15 @@ class LinearConfig:
             raise ValueError(f"save_minutes needs a number above 0, got {self.save_minutes}")
         if given.law == "steps" and not given.steps_at:
             raise ValueError("law=steps needs steps_at, the epochs after which the rate falls, for example steps_at=[60,80]")
+
+    def _check_lbfgs(self) -> None:
+        strange = [f.name for f in fields(Probe) if f.name != "source" and getattr(self, f.name) is not None]
+        if strange:
+            raise ValueError(f"{strange[0]} is for heads that are trained by steps, and solver=lbfgs has none; leave it out")
+        if self.c is not None and (not self.c or min(self.c) <= 0):
+            raise ValueError(f"c needs numbers above 0, got {list(self.c)}")
+        if self.max_iter < 1:
+            raise ValueError(f"max_iter needs a whole number of at least 1, got {self.max_iter}")
 
     def probe(self) -> Probe:
         """The protocol with the user's numbers. Raises ValueError for an unknown protocol, naming the nearest."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from ..views import training_recipe
 from .config import LinearConfig, optimizer_of, rates
 from .heads import Heads
 from .kinds import Kinds, Seen
-from .published import Probe
+from .probes import Probe
 from .streams import Cached, Rendered, Stream
 from .training import Answers, Training, answers
 
@@ -57,7 +56,7 @@ class Probing:
         rows = every = np.arange(len(task.train))
         if chosen_on == "split":
             rows, choose = hold_out(task.train.label, config.split)
-        heads = self.trained(of, tuple(self.see.dims), rows, task.out)
+        heads = self.trained(of, tuple(self.see.dims), rows)
         test = task.features("test", see=self.see, kind=self.see.name)
         given = self.answers(heads, test)
         judge = self.answers(heads, self.plain(choose)) if chosen_on == "split" else given
@@ -67,7 +66,7 @@ class Probing:
                     zip(settings, judge.accuracy(), strict=True)]
         if chosen_on == "split" and config.refit:
             rows, best = every, 0
-            given = self.answers(self.trained(replace(of, lr=(lr,)), (kind,), rows, task.out / "refit"), test)
+            given = self.answers(self.trained(replace(of, lr=(lr,)), (kind,), rows), test)
             given.best()  # which refuses one that diverged
         course = config.course(len(rows))
         values = {"top1": given.top1} if given.top5 is None else {"top1": given.top1, "top5": given.top5}
@@ -76,7 +75,7 @@ class Probing:
             "heads": accuracy, "protocol": config.protocol, "probe": plain(of), "steps": course.total,
             "epochs": course.epoch(course.total), "classes": self.classes, "train_images": len(rows), "test_images": len(test)}
 
-    def trained(self, of: Probe, kinds: tuple[str, ...], rows: np.ndarray, out: Path) -> Heads:
+    def trained(self, of: Probe, kinds: tuple[str, ...], rows: np.ndarray) -> Heads:
         """Heads after all steps on the training pictures at these rows."""
         task, config = self.task, self.config
         pictures = task.train.part(rows)
@@ -95,12 +94,12 @@ class Probing:
             course, shown = config.course(len(pictures)), f"views of {recipe.name}, {recipe.fingerprint}, draws {DRAW_VERSION}"
         heads = Heads({kind: self.see.dims[kind] for kind in kinds}, rates(of), self.classes, optimizer_of(of),
                       init_std=of.init_std, norm=of.norm, eps=of.norm_eps, seed=task.seed, device=task.device)
-        job = {"what": self.what, "encoder": task.encoder.fingerprint, "images": pictures.subset().fingerprint, "views": shown,
+        job = {"encoder": task.encoder.fingerprint, "images": pictures.subset().fingerprint, "views": shown,
                "seed": task.seed, **plain(of), "kinds": [self.see.name, *kinds], "course": repr(course), "classes": self.classes}
         if task.world.rank == 0:
             task.say(f"{self.what}: {len(heads.names())} heads, {course.total} steps of {of.batch_size}, {len(pictures)} images")
         try:
-            work_through(Training(heads, stream, course), course.total, out, job, task.world, what=self.what,
+            work_through(Training(heads, stream, course), course.total, task.out, job, task.world, what=self.what,
                          minutes=config.save_minutes, say=task.say)
         finally:
             if isinstance(stream, Rendered):

@@ -136,7 +136,7 @@ def test_a_probe_that_was_stopped_goes_on_and_ends_as_if_it_had_not(
     rest = run(task(tmp_path / "half", say=said.append), config)
     assert any("going on after step 14 of 54" in line for line in said)
     assert rest.pop("correct").tolist() == whole.pop("correct").tolist() and rest == whole
-    ends = [torch.load(next((tmp_path / name / "checkpoints").glob("step-*.pt"))) for name in ("whole", "half")]
+    ends = [torch.load(next((tmp_path / name).rglob("step-*.pt"))) for name in ("whole", "half")]
     for kind in ends[0]["work"]["heads"]["weight"]:
         assert torch.equal(*(end["work"]["heads"]["weight"][kind] for end in ends))
 
@@ -148,12 +148,12 @@ def test_a_finished_probe_trains_no_more(tmp_path: Path, monkeypatch: pytest.Mon
     assert run(task(tmp_path), config)["heads"] == first["heads"]
 
 
-def test_another_probe_in_the_same_folder_is_refused(tmp_path: Path) -> None:
-    run(task(tmp_path), LinearConfig(lr=(0.1,), **SHORT))
-    with pytest.raises(ValueError, match=r"was made with lr=\[0.1\], this evaluation has lr=\[0.2\]; restore it, or choose"):
-        run(task(tmp_path), LinearConfig(lr=(0.2,), **SHORT))
-    with pytest.raises(ValueError, match=r"was made with images="):
-        run(task(tmp_path, images=220), LinearConfig(lr=(0.1,), **SHORT))
+@pytest.mark.parametrize(("more", "keys"), [({}, {"lr": (0.2,)}), ({"images": 220}, {}), ({"seed": 1}, {}), ({}, {"epochs": 5})])
+def test_another_probe_in_the_same_folder_begins_anew(tmp_path: Path, more: dict[str, Any], keys: dict[str, Any]) -> None:
+    run(task(tmp_path / "both"), LinearConfig(**{"lr": (0.1,), **SHORT}))
+    config = LinearConfig(**{"lr": (0.1,), **SHORT, **keys})
+    second, alone = (run(task(tmp_path / folder, **more), config) for folder in ("both", "alone"))
+    assert second["correct"].tolist() == alone["correct"].tolist() and second["heads"] == alone["heads"]
 
 
 def test_what_cannot_be_classified_is_refused(tmp_path: Path) -> None:
@@ -173,14 +173,14 @@ def on_a_rank(folder: str, protocol: str) -> tuple[float, list[bool], Tensor]:
     rank, ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
     here: Task = task(Path(folder), rank=rank, ranks=ranks)
     result = run(here, LinearConfig(protocol=protocol, lr=(0.3, 1.0), norm=True, **SHORT))
-    state = torch.load(next((Path(folder) / "checkpoints").glob("step-*.pt")))
+    state = torch.load(next(Path(folder).rglob("step-*.pt")))
     return result["top1"], result["correct"].tolist(), state["work"]["heads"]["weight"]["features"].numpy()
 
 
 @pytest.mark.parametrize("protocol", ["sweep", "barlow"])
 def test_two_ranks_train_the_heads_of_one(tmp_path: Path, world: Callable[..., list[Any]], protocol: str) -> None:
     alone = run(task(tmp_path / "one"), LinearConfig(protocol=protocol, lr=(0.3, 1.0), norm=True, **SHORT))
-    weight = torch.load(next((tmp_path / "one" / "checkpoints").glob("step-*.pt")))["work"]["heads"]["weight"]["features"]
+    weight = torch.load(next((tmp_path / "one").rglob("step-*.pt")))["work"]["heads"]["weight"]["features"]
     for top1, correct, of_rank in world(2, on_a_rank, str(tmp_path / "two"), protocol):
         np.testing.assert_allclose(of_rank, weight.numpy(), rtol=1e-3, atol=1e-5)
         assert top1 == alone["top1"] and correct == alone["correct"].tolist()

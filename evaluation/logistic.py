@@ -1,0 +1,115 @@
+"""Multinomial logistic regression on frozen features by L-BFGS, as the transfer protocols have it: `linear solver=lbfgs`."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..models.training import process
+from .accuracy import among_best
+from .features import Features
+from .linear.config import LinearConfig
+from .linear.kinds import Kinds
+from .resumable import folder_of
+from .split import hold_out
+from .task import Task
+
+SHORT = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2)
+PUBLISHED = tuple(float(c) for c in np.logspace(-6, 5, 45))
+"""Of SimCLR and its successors on the transfer data sets, and of DINOv2."""
+
+
+def run(task: Task, config: LinearConfig) -> dict[str, Any]:
+    """{"top1", "top5" (with five classes at least), "correct", "chosen": {"c"}, "chosen_on": "split" | "nothing to choose",
+    "fits": each c with its accuracy on the split, "converged", "edge": whether the best c is the grid's first or last, "classes",
+    "train_images", "test_images"}: c chosen on a split of the training images, then fitted to all of them.
+
+    Ranks share the fits. Fits of an interrupted evaluation are kept. Source: arXiv:2002.05709, appendix B.8; DINOv2,
+    arXiv:2304.07193. Raises ValueError, one line, for what the user can mend.
+    """
+    if config.select == "test":
+        raise ValueError("select=test is DINOv2's way with heads that are trained by steps; solver=lbfgs chooses on a split")
+    task.classes()
+    see = Kinds(task.encoder, ["features"])
+    train, test = (task.features(part, see=see, kind=see.name) for part in ("train", "test"))
+    grid = config.c or (PUBLISHED if config.c_grid == "published" else SHORT)
+    found = _chosen(task, config, train, grid) if len(grid) > 1 else {grid[0]: float("nan")}
+    best = max(found, key=lambda c: (found[c], -c))  # of equals, the most regularised
+    fitted = None
+    if task.world.rank == 0:
+        fitted = Logistic(best, config).fit(train.x, train.label)
+        if len(grid) > 1 and best in (min(grid), max(grid)):
+            task.say(f"lbfgs: the best c={best:g} is at the grid's end; c=[...] may go further")
+    fitted = process.gather(task.world, fitted)[0]
+    scores = fitted.scores(test.x)
+    right = among_best(scores, test.label, 1)
+    values = {"top1": float(right.double().mean())}
+    if scores.shape[1] >= 5:
+        values["top5"] = float(among_best(scores, test.label, 5).double().mean())
+    return values | {
+        "correct": task.correct(test.index, right), "chosen": {"c": best},
+        "chosen_on": "split" if len(grid) > 1 else "nothing to choose",
+        "fits": [{"c": c, "top1": accuracy} for c, accuracy in found.items()] if len(grid) > 1 else [],
+        "converged": fitted.converged, "edge": len(grid) > 1 and best in (min(grid), max(grid)), "classes": task.classes(),
+        "train_images": len(train), "test_images": len(test)}
+
+
+def _chosen(task: Task, config: LinearConfig, train: Features, grid: tuple[float, ...]) -> dict[float, float]:
+    """The accuracy of each c on the split."""
+    fit, choose = (torch.from_numpy(rows) for rows in hold_out(train.label.numpy(), config.split))
+    job = {"encoder": task.encoder.fingerprint, "images": task.train.subset().fingerprint, "split": config.split,
+           "standardize": config.standardize, "dtype": config.dtype, "max_iter": config.max_iter}
+    folder = folder_of(job, task.out, "lbfgs")
+    own = {}
+    for c in sorted(grid)[task.world.rank :: task.world.size]:
+        path = folder / f"{c:.9g}.json"
+        if path.is_file():
+            own[c] = float(json.loads(path.read_text())["top1"])
+            continue
+        fitted = Logistic(c, config).fit(train.x[fit], train.label[fit])
+        own[c] = float(among_best(fitted.scores(train.x[choose]), train.label[choose], 1).double().mean())
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f".{path.name}.{os.getpid()}"
+        temporary.write_text(json.dumps({"c": c, "top1": own[c], "converged": fitted.converged}) + "\n")
+        os.replace(temporary, path)
+        task.say(f"lbfgs: c={c:g}: {own[c]:.4f} of the split")
+    return dict(sorted((c, accuracy) for each in process.gather(task.world, own) for c, accuracy in each.items()))
+
+
+class Logistic:
+    """scikit-learn's fit: minimises |W|^2 / 2 + c * (sum of the images' cross entropies), the bias without penalty."""
+
+    def __init__(self, c: float, config: LinearConfig) -> None:
+        self.c, self.config, self.converged = c, config, True
+
+    def fit(self, x: Tensor, label: Tensor) -> Logistic:
+        """x (N, D), label (N,)."""
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+
+        rows = x.numpy().astype(self.config.dtype)
+        self.mean, self.scale = np.zeros(rows.shape[1], rows.dtype), np.ones(rows.shape[1], rows.dtype)
+        if self.config.standardize:
+            self.mean, self.scale = rows.mean(0), rows.std(0)
+            self.scale[self.scale == 0] = 1
+        self.model = LogisticRegression(C=self.c, solver="lbfgs", max_iter=self.config.max_iter)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            self.model.fit((rows - self.mean) / self.scale, label.numpy())
+        self.converged = not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
+        return self
+
+    def scores(self, x: Tensor) -> Tensor:
+        """(N, C) float64: of a class without training images, below all others."""
+        rows = (x.numpy().astype(self.config.dtype) - self.mean) / self.scale
+        given = self.model.decision_function(rows).astype(np.float64)
+        given = np.stack([-given, given], 1) if given.ndim == 1 else given
+        scores = np.full((len(rows), int(self.model.classes_[-1]) + 1), given.min(initial=0) - 1)
+        scores[:, self.model.classes_] = given
+        return torch.from_numpy(scores)
