@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Callable
 from typing import Any
 
 import timm
@@ -13,9 +14,10 @@ from timm.models.resnet import ResNet
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
+from .alexnet import AlexNet
 from .convnet import ConvNet4
 
-OWN = {"convnet4": ConvNet4}
+OWN: dict[str, Callable[[int, int], Any]] = {"convnet4": lambda in_chans, image_px: ConvNet4(in_chans), "alexnet": AlexNet}
 CIFAR_STEM_PX = 64  # up to here a ResNet keeps the full resolution through its stem, as SimCLR's CIFAR-10 code does
 
 
@@ -23,8 +25,8 @@ def backbone(name: str, image_px: int, in_chans: int = 3, *, patch_px: int | Non
              depth: int | None = None, heads: int | None = None, zero_init_last: bool | None = None) -> tuple[nn.Module, int]:
     """An untrained network from images (N, in_chans, image_px, image_px) to features (N, D), and D.
 
-    name: one of timm's, or `convnet4`. ResNets for images of at most 64 px get the stem of the CIFAR experiments: one 3x3
-    convolution of stride 1, no max pool. patch_px, embed_dim, depth, heads: for vision transformers alone, where the name's
+    name: one of timm's, `convnet4` or `alexnet`. ResNets for images of at most 64 px get the stem of the CIFAR experiments: one
+    3x3 convolution of stride 1, no max pool. patch_px, embed_dim, depth, heads: for vision transformers alone, where the name's
     own value shall not stand. zero_init_last: for ResNets alone, whether the gain of each block's last batch norm begins at 0
     (SimCLR, SimSiam, Barlow Twins, VICReg, MoCo v3) or at 1 (MoCo v1 and v2, SwAV, DINO); None: at 0.
 
@@ -40,11 +42,11 @@ def backbone(name: str, image_px: int, in_chans: int = 3, *, patch_px: int | Non
             raise ValueError(_no_overrides(name))
         if zero_init_last is not None:
             raise ValueError(_no_residual(name))
-        own = OWN[name](in_chans)
+        own = OWN[name](in_chans, image_px)
         return own, own.num_features
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, [*OWN, *timm.list_models()], 1, 0.0)[0]
-        raise ValueError(f"unknown backbone {name!r}; did you mean {close!r}? timm.list_models() has them all, and there is "
+        raise ValueError(f"unknown backbone {name!r}; did you mean {close!r}? timm.list_models() has them all, and there are "
                          f"{', '.join(OWN)}")
     if embed_dim is not None and heads is not None and embed_dim % heads:
         raise ValueError(f"embed_dim={embed_dim} needs to be a multiple of heads={heads}")

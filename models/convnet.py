@@ -25,3 +25,12 @@ class ConvNet4(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images.contiguous(memory_format=torch.channels_last)).mean((2, 3))
+
+    def maps(self, images: Tensor) -> dict[str, Tensor]:
+        """conv1 .. conv4 after their ReLU: (N, 32, H / 2, W / 2) to (N, 256, H / 16, W / 16), sides rounded up."""
+        maps: dict[str, Tensor] = {}
+        x = images.contiguous(memory_format=torch.channels_last)
+        for number in range(4):
+            x = self.layers[3 * number : 3 * number + 3](x)
+            maps[f"conv{number + 1}"] = x
+        return maps

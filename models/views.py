@@ -14,3 +14,6 @@ class Views(Protocol):
 
     def masks(self, group: str) -> Tensor:
         """(V, B, rows, columns) bool, True where masked."""
+
+    def drawn(self, group: str, name: str) -> Tensor:
+        """(V, B, ...): a drawn parameter of each view, for example quarter_turns; on the CPU."""

@@ -43,11 +43,18 @@ class Batch:
 
         Raises ValueError where the recipe draws none for it.
         """
-        drawn = {view: arrays["mask"] for view, ops in self.params.items() for arrays in ops.values() if "mask" in arrays}
+        return self.drawn(group, "mask", "masks")
+
+    def drawn(self, group: str, name: str, called: str | None = None) -> Tensor:
+        """(V, B, ...): one drawn parameter of the views of a group, whichever op drew it. called: what an error calls it.
+
+        Raises ValueError where the recipe draws no such parameter for it.
+        """
+        drawn = {view: arrays[name] for view, ops in self.params.items() for arrays in ops.values() if name in arrays}
         ordinals = sorted(int(view.rpartition("/")[2]) for view in drawn if view.rpartition("/")[0] == group)
         if not ordinals:
-            groups = sorted({view.rpartition("/")[0] for view in drawn})
-            raise ValueError(f"no masks are drawn for group {group!r}; groups with masks: {', '.join(groups) or 'none'}")
+            groups, what = sorted({view.rpartition("/")[0] for view in drawn}), called or name
+            raise ValueError(f"the recipe draws no {what} for group {group!r}; groups with {what}: {', '.join(groups) or 'none'}")
         return torch.stack([torch.from_numpy(drawn[f"{group}/{i}"]) for i in ordinals])
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:

@@ -4,4 +4,23 @@ from __future__ import annotations
 
 from ..info import MethodInfo
 
-CONTEXTUAL: tuple[MethodInfo, ...] = ()
+CONTEXTUAL = (
+    MethodInfo(
+        name="rotnet", module="rotnet", cls="RotNet", recipe="rotnet", recipe_32px="rotnet_cifar",
+        paper="Gidaris et al. 2018, Unsupervised Representation Learning by Predicting Image Rotations, arXiv:1803.07728",
+        published={
+            "epochs": 50, "batch_size": 192, "recipe": "rotnet", "clip_grad": None,
+            # The rates of the code's table, which overrides the rate 0.1 that its configuration names.
+            "optimizer": {"name": "nesterov", "lr": 0.01, "scaling": "none", "weight_decay": 5e-4, "momentum": 0.9,
+                          "exclude": "none"},
+            "schedule": {"warmup_epochs": 0, "law": "steps", "steps_at": (15, 30, 45), "step_factor": 0.1},
+        },
+        published_32px={"epochs": 200, "batch_size": 128, "optimizer": {"lr": 0.1},
+                        "schedule": {"steps_at": (60, 120, 160), "step_factor": 0.2}},
+        fields_32px={"backbone": "resnet18"},  # where the paper has a network in network of four blocks
+        # The last layers serve the turn alone: the best features are in the middle of the network.
+        metric="layers",
+        small=("model.backbone=convnet4", "batch_size=256", "epochs=2", "optimizer.name=adamw", "optimizer.lr=2e-3",
+               "optimizer.weight_decay=1e-4", "schedule.law=cosine"),
+    ),
+)

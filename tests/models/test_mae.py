@@ -152,7 +152,7 @@ def test_what_does_not_fit_is_refused() -> None:
         tiny()(batch_of(views, uneven))
     with pytest.raises(ValueError, match="got 0 to 0 of 16"):
         tiny()(batch_of(views, np.ones((1, 2, 4, 4), bool)))
-    with pytest.raises(ValueError, match="no masks are drawn for group 'global'"):
+    with pytest.raises(ValueError, match="the recipe draws no masks for group 'global'"):
         tiny()(batch_of(views))
     with pytest.raises(ValueError, match=r"decoder_dim needs to be a multiple of 4 and of model\.decoder_heads=3, got 16"):
         tiny(decoder_heads=3)

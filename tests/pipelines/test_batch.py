@@ -47,6 +47,14 @@ def test_masks_of_a_group_without_any_name_the_groups_that_have_them() -> None:
         batch().masks("local")
 
 
+def test_any_drawn_parameter_is_stacked_likewise() -> None:
+    params = {f"global/{i}": {"rotate": {"quarter_turns": np.array([i, 3 - i], np.int8)}} for i in (1, 0)}
+    turns = batch(params=params).drawn("global", "quarter_turns")
+    assert turns.tolist() == [[0, 3], [1, 2]] and turns.dtype == torch.int8
+    with pytest.raises(ValueError, match=r"^the recipe draws no box for group 'global'; groups with box: none$"):
+        batch(params=params).drawn("global", "box")
+
+
 def test_to_moves_every_tensor_and_keeps_the_rest() -> None:
     moved = batch().to("meta")
     tensors = [*moved.views.values(), moved.label, moved.index, moved.position, moved.substitute, moved.padding]
