@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..models.training import process
-from .accuracy import among_best
+from .accuracy import best_classes, right, shares
 from .features import Features
 from .linear.config import LinearConfig
 from .linear.kinds import Kinds
@@ -47,14 +47,10 @@ def run(task: Task, config: LinearConfig) -> dict[str, Any]:
         if len(grid) > 1 and best in (min(grid), max(grid)):
             task.say(f"lbfgs: the best c={best:g} is at the grid's end; c=[...] may go further")
     fitted = process.gather(task.world, fitted)[0]
-    scores = fitted.scores(test.x)
-    right = among_best(scores, test.label, 1)
-    values = {"top1": float(right.double().mean())}
-    if scores.shape[1] >= 5:
-        values["top5"] = float(among_best(scores, test.label, 5).double().mean())
-    return values | {
-        "correct": task.correct(test.index, right), "chosen": {"c": best},
-        "chosen_on": "split" if len(grid) > 1 else "nothing to choose",
+    best_of_test = best_classes(fitted.scores(test.x))
+    return {
+        **shares(best_of_test, test.label), "correct": task.correct(test.index, right(best_of_test, test.label)),
+        "chosen": {"c": best}, "chosen_on": "split" if len(grid) > 1 else "nothing to choose",
         "fits": [{"c": c, "top1": accuracy} for c, accuracy in found.items()] if len(grid) > 1 else [],
         "converged": fitted.converged, "edge": len(grid) > 1 and best in (min(grid), max(grid)), "classes": task.classes(),
         "train_images": len(train), "test_images": len(test)}
@@ -73,7 +69,7 @@ def _chosen(task: Task, config: LinearConfig, train: Features, grid: tuple[float
             own[c] = float(json.loads(path.read_text())["top1"])
             continue
         fitted = Logistic(c, config).fit(train.x[fit], train.label[fit])
-        own[c] = float(among_best(fitted.scores(train.x[choose]), train.label[choose], 1).double().mean())
+        own[c] = shares(best_classes(fitted.scores(train.x[choose])), train.label[choose])["top1"]
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f".{path.name}.{os.getpid()}"
         temporary.write_text(json.dumps({"c": c, "top1": own[c], "converged": fitted.converged}) + "\n")

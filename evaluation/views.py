@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..augment.op import Op
-from ..augment.ops import LabSplit, Normalize, Sobel
+from ..augment.ops import LabSplit, Normalize, Resize, Sobel
 from ..augment.presets import recipe as named_recipe
 from ..augment.recipe import Recipe
 from ..models.training.overrides import with_assignment
@@ -19,13 +19,20 @@ def training_recipe(name: str, encoder: Encoder) -> Recipe:
     if len(recipe.instances) != 1:
         raise ValueError(f"recipe={name} makes {len(recipe.instances)} views of a picture, a classifier trains on one; for "
                          "example recipe=probe")
-    group = recipe.views[0].group
-    if recipe.instances[0].size_hw != (encoder.image_px, encoder.image_px):
+    group, (old, _) = recipe.views[0].group, recipe.instances[0].size_hw
+    if old != encoder.image_px:
         recipe = with_assignment(recipe, f"{group}.size_px", str(encoder.image_px))
     view = recipe.views[0]
-    begin = [op for op in view.ops or () if not _is_ending(op)]
+    begin = [_scaled(op, encoder.image_px / old) for op in view.ops or () if not _is_ending(op)]
     end = [op for op in encoder.view.instances[0].ops if _is_ending(op)]
     return replace(recipe, views=(replace(view, ops=(*begin, *end)),))
+
+
+def _scaled(op: Op, scale: float) -> Op:
+    """A picture that is made larger than the window that is cut of it stays as much larger."""
+    if isinstance(op, Resize) and op.side_px is not None and scale != 1:
+        return op.with_fields(side_px=round(scale * op.side_px))
+    return op
 
 
 def _is_ending(op: Op) -> bool:

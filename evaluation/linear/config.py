@@ -39,7 +39,7 @@ class LinearConfig:
     select: Literal["split", "test"] = key("what chooses the best head: a split of the training images, or, as DINOv2 published "
                                            "it, the test images", "split")
     split: float = key("share of the training images that chooses, where there is a choice", 0.1)
-    refit: bool = key("after the choice, train the chosen head again on all training images", False)
+    refit: bool = key("after the choice, train all again on all training images, and take the chosen", False)
     c: tuple[float, ...] | None = key("lbfgs: C of scikit-learn, one over the weight of the l2 penalty; null: c_grid", None)
     c_grid: Literal["short", "published"] = key("lbfgs: short: seven decades; published: 45 values from 1e-6 to 1e5", "short")
     standardize: bool = key("lbfgs: features with mean 0 and deviation 1 over the training images; published: as they are", False)

@@ -1,15 +1,15 @@
-"""Heads trained on a stream, and what each then answers."""
+"""Heads trained on a stream, and what they answer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..accuracy import among_best
+from ..accuracy import best_classes, right
 from .course import Course
 from .heads import Heads
 from .streams import Stream
@@ -39,36 +39,31 @@ class Training:
 
 @dataclass(frozen=True)
 class Answers:
-    """Of H heads to N pictures: top1, top5 (N, H) bool, whether the label is among a head's 1, 5 best classes; finite (H,)
-    bool: a head that diverged has no scores, and is wrong throughout. top5 is None with fewer than five classes."""
+    """Of H heads to N pictures: best (N, H, min(5, C)) int64, see `best_classes`; label (N,), index (N,) in the source."""
 
-    top1: Tensor
-    top5: Tensor | None
-    finite: Tensor
+    best: Tensor
+    label: Tensor
+    index: Tensor
 
     def accuracy(self) -> Tensor:
-        """(H,) in [0, 1]: of the best class."""
-        return self.top1.double().mean(0)
+        """(H,) in [0, 1]: of the best class. A head that diverged has no right answer at all."""
+        return right(self.best, self.label).double().mean(0) * self._sound()
 
-    def best(self) -> int:
-        """The most accurate head; of equals the first. Raises ValueError where all diverged."""
-        if not bool(self.finite.any()):
+    def chosen(self, heads: Sequence[int] | None = None) -> int:
+        """The most accurate head, of all or of these; of equals the first. Raises ValueError where all diverged."""
+        of = torch.arange(self.best.shape[1]) if heads is None else torch.tensor(heads)
+        sound = self._sound()[of]
+        if not bool(sound.any()):
             raise ValueError("every head diverged: their scores are not finite; use lower rates (lr=)")
-        return int((self.accuracy() - (~self.finite).double()).argmax())
+        return int(of[(self.accuracy()[of] - (~sound).double()).argmax()])
+
+    def _sound(self) -> Tensor:
+        return (self.best >= 0).all(2).all(0)
 
 
-def answers(heads: Heads, features: Mapping[str, Tensor], label: Tensor) -> Answers:
-    """features (N, D) by kind, label (N,)."""
+def best_of(heads: Heads, features: Mapping[str, Tensor]) -> Tensor:
+    """(N, H, min(5, C)): the best classes by every head, for features (N, D) by kind, as many rows at a time as fit."""
+    count = len(next(iter(features.values())))
     rows = max(1, SCORES // (len(heads.names()) * heads.classes))
-    top1, top5 = [], []
-    finite = torch.ones(len(heads.names()), dtype=torch.bool)
-    for start in range(0, len(label), rows):
-        part = slice(start, start + rows)
-        scores, own = heads.scores({kind: x[part] for kind, x in features.items()}).cpu(), label[part]
-        good = scores.isfinite().all(2)
-        finite &= good.all(0)
-        scores = scores.nan_to_num(0.0, 0.0, 0.0)
-        top1.append(among_best(scores, own, 1) & good)
-        if heads.classes >= 5:
-            top5.append(among_best(scores, own, 5) & good)
-    return Answers(torch.cat(top1) & finite, torch.cat(top5) & finite if top5 else None, finite)
+    return torch.cat([best_classes(heads.scores({kind: x[start : start + rows] for kind, x in features.items()})).cpu()
+                      for start in range(0, count, rows)])

@@ -92,3 +92,13 @@ def test_a_subset_is_a_source_of_just_these_pictures() -> None:
     assert subset.size_hw(np.array([0, 5])).tolist() == [[40, 36]] * 2 and subset.fingerprint != shown.source.fingerprint
     with pytest.raises(NoSuchKey, match="'3' is not among the 6 samples that are used"):
         subset.find("3")
+
+
+def test_some_rows_are_pictures_of_their_own() -> None:
+    pictures, label = colours(10, 3)
+    whole = Pictures(open_source((pictures, label)), None, "data", 1)
+    part = whole.part(np.array([7, 2]))
+    assert part.index.tolist() == [7, 2] and part.label.tolist() == [1, 0] and len(whole) == 10
+    assert [part.subset().key(i) for i in (0, 1)] == ["7", "2"]
+    view = evaluation_recipe(presets.recipe("simclr_cifar"), 32)
+    torch.testing.assert_close(next(part.pieces(view)).images, next(whole.pieces(view)).images[[7, 2]])

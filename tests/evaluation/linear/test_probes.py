@@ -24,6 +24,8 @@ PUBLISHED = {
     "moco_v3_resnet": ("sgd", 0.4, 1024, 90, "cosine", "epoch", 0.0),
     "dino": ("sgd", 0.004, 1024, 100, "cosine", "epoch", 0.0),
     "dino_base": ("sgd", 0.004, 1024, 100, "cosine", "epoch", 0.0),
+    "rotnet": ("nesterov", 0.01, 192, 35, "steps", "epoch", 5e-4),
+    "decoupling": ("nesterov", 0.01, 192, 65, "steps", "epoch", 5e-4),
     "vissl": ("nesterov", 0.01, 256, 28, "steps", "epoch", 5e-4),
     "mae": ("lars", 6.4, 16384, 90, "cosine", "step", 0.0),
     "milan": ("lars", 3.2, 16384, 100, "cosine", "step", 0.0),
@@ -40,13 +42,14 @@ def test_a_published_probe_has_its_numbers(name: str) -> None:
 
 def test_what_sets_some_probes_apart() -> None:
     assert PROBES["moco"].steps_at == (60, 80) and PROBES["vissl"].steps_at == (8, 16, 24)
-    assert {name for name, of in PROBES.items() if of.norm} == {"sweep", "vissl", "mae", "milan"}
+    assert {name for name, of in PROBES.items() if of.norm} == {"sweep", "vissl", "mae", "milan", "rotnet", "decoupling"}
     assert PROBES["mae"].norm_eps == 1e-6 and PROBES["mae"].warmup_epochs == 10 and PROBES["mae"].exclude == "norm-and-bias"
     assert PROBES["simsiam"].exclude == "none"  # LARC adapts the bias as well
     assert {name for name, of in PROBES.items() if of.init_std != 0.01} == {"simclr"} and PROBES["simclr"].init_std == 0
     assert PROBES["dino"].kinds == ("cls4",) and PROBES["dino_base"].kinds == ("cls1+mean",)
     assert {name: of.recipe for name, of in PROBES.items() if of.recipe != "probe"} == {
-        "swav": "probe_swav", "deepcluster_v2": "probe_swav", "dinov2": "probe_dinov2", "mae": "probe_mae", "milan": "probe_mae"}
+        "swav": "probe_swav", "deepcluster_v2": "probe_swav", "dinov2": "probe_dinov2", "mae": "probe_mae", "milan": "probe_mae",
+        "rotnet": "probe_rotnet", "decoupling": "probe_rotnet"}
     assert all(len(recipe(of.recipe).instances) == 1 for of in PROBES.values())
     assert [name for name, of in PROBES.items() if of.cached] == ["sweep"]
 

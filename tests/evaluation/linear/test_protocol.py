@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from viewmill.evaluation.linear import LinearConfig, run
 from viewmill.evaluation.linear.heads import Heads
-from viewmill.evaluation.linear.training import Training, answers
+from viewmill.evaluation.linear.training import Answers, Training, best_of
 from viewmill.evaluation.pictures import Pictures
 from viewmill.evaluation.resumable import Stopped
 from viewmill.evaluation.task import Task
@@ -85,22 +85,20 @@ def test_five_best_count_where_there_are_five_classes(tmp_path: Path) -> None:
     assert "top5" not in few and many["top1"] < many["top5"] < 1
 
 
-def test_top_five_by_hand() -> None:
-    heads = Heads({"a": 6}, (1.0,), 6, OptimizerConfig("sgd", 1.0, "none", 0.0), init_std=0)
-    heads.weight["a"].data[0] = torch.eye(6)
-    rows = torch.tensor([[6.0, 5, 4, 3, 2, 1], [1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1]])
-    given = answers(heads, {"a": rows}, torch.tensor([0, 1, 5]))
-    assert given.top1[:, 0].tolist() == [True, False, False]
-    assert given.top5 is not None and given.top5[:, 0].tolist() == [True, True, False]
-
-
 def test_answers_to_many_pictures_come_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    heads = Heads({"a": 6}, (1.0, 2.0), 5, OptimizerConfig("sgd", 1.0, "none", 0.0), init_std=1)
-    x, label = torch.randn(23, 6), torch.arange(23) % 5
-    whole = answers(heads, {"a": x}, label)
-    monkeypatch.setattr("viewmill.evaluation.linear.training.SCORES", 4 * 2 * 5)
-    pieces = answers(heads, {"a": x}, label)
-    assert torch.equal(whole.top1, pieces.top1) and whole.top1.shape == (23, 2)
+    heads = Heads({"a": 6}, (1.0, 2.0), 7, OptimizerConfig("sgd", 1.0, "none", 0.0), init_std=1)
+    x = torch.randn(23, 6)
+    whole = best_of(heads, {"a": x})
+    monkeypatch.setattr("viewmill.evaluation.linear.training.SCORES", 4 * 2 * 7)
+    assert torch.equal(best_of(heads, {"a": x}), whole) and whole.shape == (23, 2, 5)
+    assert torch.equal(whole[:, 0, 0], (x @ heads.weight["a"][0].detach().T).argmax(1))
+
+
+def test_the_most_accurate_head_is_chosen_unless_it_diverged() -> None:
+    best = torch.tensor([[[0], [1], [1], [2]], [[2], [1], [1], [-1]], [[1], [1], [1], [2]]])  # (3 pictures, 4 heads, 1)
+    given = Answers(best, torch.tensor([1, 1, 2]), torch.arange(3))
+    assert given.accuracy().tolist() == pytest.approx([0, 2 / 3, 2 / 3, 0]) and given.chosen() == 1
+    assert given.chosen([0, 2, 3]) == 2 and given.chosen([3, 0]) == 0
 
 
 def test_views_train_heads_and_leave_the_encoder_as_it_was(tmp_path: Path) -> None:
