@@ -53,7 +53,7 @@ def backbone(name: str, image_px: int, in_chans: int = 3, *, patch_px: int | Non
     module = _create(name, image_px, in_chans, overrides)
     if isinstance(module, ResNet):
         if zero_init_last is False:  # timm's own way is to begin at 0
-            _unit_gains(module)
+            unit_gains(module)
         if image_px <= CIFAR_STEM_PX:
             _cifar_stem(module, in_chans)
     elif zero_init_last is not None:
@@ -162,8 +162,9 @@ def _no_residual(name: str) -> str:
     return f"backbone {name!r} takes no zero_init_last; it is for ResNets"
 
 
-def _unit_gains(module: ResNet) -> None:
-    for block in module.modules():
+def unit_gains(module: nn.Module) -> None:
+    """Have the gain of each ResNet block's last batch norm begin at 1 (see `backbone`); other networks have none."""
+    for block in module.modules() if isinstance(module, ResNet) else ():
         if hasattr(block, "zero_init_last"):
             last: Any = getattr(block, "bn3", None) or block.bn2
             nn.init.ones_(last.weight)

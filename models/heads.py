@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
-from torch import nn
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 Norm = Literal["affine", "gain", "plain", "none"]
 
@@ -49,3 +51,52 @@ def simclr_projector(in_dim: int, hidden_dim: int, out_dim: int) -> nn.Sequentia
         if isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight, std=0.01)
     return head
+
+
+class DinoHead(nn.Module):
+    """(N, in_dim) to logits (N, out_dim) over prototypes: `bottleneck`, then cosines with `prototypes`.
+
+    Three linear layers with biases and GELU between, hidden_dim wide, to bottleneck_dim; length 1; a linear layer without bias
+    whose rows are `gain` times a direction. norm: batch norm before each GELU. Weights of the three begin as truncated Gaussians
+    of standard deviation 0.02, biases at 0, gains at 1, held there unless trainable_gain. Source: DINO, arXiv:2104.14294;
+    facebookresearch/dino, vision_transformer.py. Raises ValueError on a width below 1.
+    """
+
+    def __init__(self, in_dim: int, out_dim: int, *, hidden_dim: int = 2048, bottleneck_dim: int = 256, norm: bool = False,
+                 trainable_gain: bool = False) -> None:
+        super().__init__()
+        if min(in_dim, out_dim, hidden_dim, bottleneck_dim) < 1:
+            raise ValueError("DINO's head needs widths of at least 1, got "
+                             f"{in_dim}, {hidden_dim}, {hidden_dim}, {bottleneck_dim}, {out_dim}")
+        layers: list[nn.Module] = []
+        for before in (in_dim, hidden_dim):
+            layers += [nn.Linear(before, hidden_dim), *([nn.BatchNorm1d(hidden_dim)] if norm else []), nn.GELU()]
+        self.mlp = nn.Sequential(*layers, nn.Linear(hidden_dim, bottleneck_dim))
+        for layer in self.mlp:
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                nn.init.zeros_(layer.bias)
+        self.prototypes = Prototypes(bottleneck_dim, out_dim, trainable_gain)
+
+    def bottleneck(self, x: Tensor) -> Tensor:
+        """(N, in_dim) to (N, bottleneck_dim), each of length 1."""
+        return F.normalize(self.mlp(x), dim=-1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.prototypes(self.bottleneck(x))
+        return logits
+
+
+class Prototypes(nn.Module):
+    """A weight-normed linear layer without bias, (N, dim) to (N, count): row k is gain_k times direction_k of length 1.
+
+    direction (count, dim) begins as torch's linear layers do, gain (count, 1) at 1. Not torch's own weight_norm, of which there
+    are two, with other names for what they keep."""
+
+    def __init__(self, dim: int, count: int, trainable_gain: bool) -> None:
+        super().__init__()
+        self.direction = nn.Parameter(nn.Linear(dim, count, bias=False).weight.detach())
+        self.gain = nn.Parameter(torch.ones(count, 1), requires_grad=trainable_gain)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.gain * F.normalize(self.direction, dim=1))

@@ -14,12 +14,25 @@ def open_to_sizes(module: nn.Module) -> None:
         module.patch_embed.strict_img_size = False
 
 
+def is_plain_vit(module: nn.Module) -> bool:
+    """Whether it is timm's VisionTransformer itself, with a table of absolute positions, and none of its many relatives."""
+    return type(module) is VisionTransformer and module.pos_embed is not None
+
+
+def begin_as_dino(module: nn.Module) -> None:
+    """First weights as DINO's code has them, where timm's differ: the class token a Gaussian of standard deviation 0.02, not of
+    1e-6. Other networks are left alone."""
+    if isinstance(module, VisionTransformer) and module.cls_token is not None:
+        nn.init.trunc_normal_(module.cls_token, std=0.02)
+
+
 def features_of(module: nn.Module, images: Tensor) -> Tensor:
     """Any backbone's features (N, D) of images (N, C, H, W): what `module(images)` is, but that a plain vision transformer, once
     `open_to_sizes`, takes H and W that are not its own. Raises ValueError, one line, where the network takes no such images."""
     height, width = images.shape[2:]
     try:
-        if type(module) is VisionTransformer and module.pos_embed is not None:
+        if is_plain_vit(module):
+            assert isinstance(module, VisionTransformer)
             features: Tensor = module.forward_head(tokens(module, images))
         else:
             features = module(images)

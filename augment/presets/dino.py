@@ -32,6 +32,23 @@ dino_800ep = Recipe(name="dino_800ep", views=(*pair((0.25, 1.0)), local(10, (0.0
 dino_r50 = Recipe(name="dino_r50", views=(*pair((0.14, 1.0)), local(8, (0.05, 0.14))))
 dino_2x224 = Recipe(name="dino_2x224", views=pair((0.14, 1.0)))
 
+
+def _small(group: str, size_px: int, scale: tuple[float, float], *more: Op, count: int = 1) -> View:
+    """Without blur: 32 px images have little to lose."""
+    return View(group=group, count=count, size_px=size_px, ops=(
+        bicubic_crop(size_px, scale), Flip(p=0.5), JITTER, GRAY, *more, IMAGENET,
+    ))
+
+
+dino_cifar = Recipe(name="dino_cifar", views=(
+    _small("global", 32, (0.4, 1.0)),
+    _small("global", 32, (0.4, 1.0), Solarize(p=0.2, threshold=128)),
+    _small("local", 16, (0.05, 0.4), count=6),
+))
+
 _CODE = "facebookresearch/dino @ 7c446df; arXiv 2104.14294"
 
-PRESETS = tuple(Preset(recipe, _CODE) for recipe in (dino, dino_800ep, dino_r50, dino_2x224))
+PRESETS = (
+    *(Preset(recipe, _CODE) for recipe in (dino, dino_800ep, dino_r50, dino_2x224)),
+    Preset(dino_cifar, _CODE, "our 32 px form: 6 local views of 16 px, no blur"),
+)

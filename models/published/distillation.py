@@ -4,4 +4,19 @@ from __future__ import annotations
 
 from ..info import MethodInfo
 
-DISTILLATION: tuple[MethodInfo, ...] = ()
+DISTILLATION = (
+    MethodInfo(
+        name="dino", module="dino", cls="DINO", recipe="dino", recipe_32px="dino_cifar",
+        paper="Caron et al. 2021, Emerging Properties in Self-Supervised Vision Transformers, arXiv:2104.14294",
+        published={
+            # The authors' plain ViT-S/16 run, on 8 GPUs of 64 images; their longer ones warm the teacher's temperature up.
+            "epochs": 100, "batch_size": 512, "recipe": "dino", "clip_grad": 3.0, "clip_mode": "per-tensor",
+            "optimizer": {"name": "adamw", "lr": 5e-4, "scaling": "linear", "weight_decay": 0.04, "final_weight_decay": 0.4,
+                          "betas": (0.9, 0.999), "exclude": "norm-and-bias"},
+            "schedule": {"warmup_epochs": 10, "final_lr": 1e-6},
+        },
+        fields_32px={"backbone": "vit_tiny_patch16_224", "patch_px": 4, "prototypes": 4096},
+        metric="knn",
+        small=("model.backbone=convnet4", "model.patch_px=null", "batch_size=256", "epochs=2"),
+    ),
+)

@@ -7,12 +7,13 @@ import torch
 from viewmill.pipelines.batch import Batch
 
 
-def batch_of(views: torch.Tensor, masks: np.ndarray | None = None) -> Batch:
-    """views (V, B, C, H, W) as group "global"; masks (V, B, rows, columns) bool."""
-    count = views.shape[1]
+def batch_of(views: torch.Tensor | None = None, masks: np.ndarray | None = None, **groups: torch.Tensor) -> Batch:
+    """views (V, B, C, H, W) as group "global", and further groups by name; masks (V, B, rows, columns) bool."""
+    groups = groups if views is None else {"global": views, **groups}
+    count = groups["global"].shape[1]
     params = {} if masks is None else {f"global/{i}": {"mask": {"mask": mask}} for i, mask in enumerate(masks)}
     number = torch.arange(count)
-    return Batch(views={"global": views}, params=params, label=torch.full((count,), -1), key=[str(i) for i in range(count)],
+    return Batch(views=groups, params=params, label=torch.full((count,), -1), key=[str(i) for i in range(count)],
                  index=number, position=number, substitute=torch.zeros(count, dtype=torch.bool), epoch=0)
 
 

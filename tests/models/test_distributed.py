@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from viewmill.losses.info_nce import nt_xent
-from viewmill.models.distributed import gather, world_size
+from viewmill.models.distributed import gather, mean_of_rows, world_size
 
 from ..world import World
 
@@ -48,6 +48,26 @@ def test_ranks_together_have_the_loss_and_the_gradient_of_the_whole_batch(world:
             torch.testing.assert_close(gradient, parameter.grad, rtol=1e-4, atol=1e-6)
 
 
+def mean_of_a_part(parts: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    start = sum(parts[: dist.get_rank()])
+    x = images(sum(parts))[0][start : start + parts[dist.get_rank()]].requires_grad_()
+    mean, share = mean_of_rows(x.bfloat16())
+    return mean, share, share * x.detach().square().mean()
+
+
+@pytest.mark.parametrize("parts", [(4, 4), (2, 5, 3)])
+def test_the_mean_over_all_rows_and_each_ranks_share(world: World, parts: tuple[int, ...]) -> None:
+    x = images(sum(parts))[0]
+    told = world(len(parts), mean_of_a_part, parts)
+    for mean, _, _ in told:
+        assert mean.dtype == torch.float32 and not mean.requires_grad
+        torch.testing.assert_close(mean, x.bfloat16().float().mean(0))
+    assert [float(share) for _, share, _ in told] == pytest.approx([len(parts) * part / sum(parts) for part in parts])
+    torch.testing.assert_close(torch.stack([own for _, _, own in told]).mean(), x.square().mean())
+
+
 def test_one_process_alone_gathers_nothing() -> None:
     x = torch.rand(3, 2, requires_grad=True)
     assert gather(x) == (x, 0) and world_size() == 1
+    mean, share = mean_of_rows(x)
+    assert torch.equal(mean, x.detach().mean(0)) and not mean.requires_grad and float(share) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from viewmill.models.heads import mlp
+from viewmill.models.heads import DinoHead, Prototypes, mlp
 
 
 def kinds(head: nn.Sequential) -> list[str]:
@@ -45,3 +45,43 @@ def test_what_does_not_fit_is_refused() -> None:
         mlp([6, 0, 4])
     with pytest.raises(ValueError, match="norm needs 'affine', 'gain', 'plain' or 'none', got 'bn'"):
         mlp([6, 4], norm="bn")  # type: ignore[arg-type]
+
+
+def test_dinos_head() -> None:
+    torch.manual_seed(0)
+    head = DinoHead(64, 512, hidden_dim=2048, bottleneck_dim=256)
+    assert [type(layer) for layer in head.mlp] == [nn.Linear, nn.GELU, nn.Linear, nn.GELU, nn.Linear]
+    assert [tuple(head.mlp[i].weight.shape) for i in (0, 2, 4)] == [(2048, 64), (2048, 2048), (256, 2048)]
+    for i in (0, 2, 4):
+        assert float(head.mlp[i].weight.detach().std()) == pytest.approx(0.02, rel=0.02)
+        assert float(head.mlp[i].bias.detach().abs().sum()) == 0 and head.mlp[i].bias.requires_grad
+    assert sum(p.numel() for p in head.parameters()) == 64 * 2048 + 2048 + 2048**2 + 2048 + 2048 * 256 + 256 + 256 * 512 + 512
+    x = torch.randn(5, 64)
+    cosine = nn.functional.cosine_similarity(head.mlp(x)[:, None], head.prototypes.direction[None], dim=-1)
+    torch.testing.assert_close(head(x), cosine)  # gains are 1
+    torch.testing.assert_close(head.bottleneck(x).norm(dim=1), torch.ones(5))
+    with_norms = DinoHead(8, 6, hidden_dim=8, bottleneck_dim=4, norm=True).mlp
+    assert kinds(with_norms) == ["Linear", "BN", "GELU", "Linear", "BN", "GELU", "Linear"]
+
+
+def test_prototypes_are_weight_normed() -> None:
+    # The same function, gradients included, as torch's weight_norm of a linear layer whose g is set to the gains.
+    torch.manual_seed(0)
+    own = Prototypes(6, 4, trainable_gain=True)
+    theirs = nn.utils.parametrizations.weight_norm(nn.Linear(6, 4, bias=False))
+    with torch.no_grad():
+        own.gain.copy_(torch.rand(4, 1) + 0.5)
+        theirs.parametrizations.weight.original0.copy_(own.gain)
+        theirs.parametrizations.weight.original1.copy_(own.direction)
+    x = torch.randn(5, 6)
+    torch.testing.assert_close(own(x), theirs(x))
+    for layer in (own, theirs):
+        layer(x).square().sum().backward()
+    torch.testing.assert_close(own.gain.grad, theirs.parametrizations.weight.original0.grad)
+    torch.testing.assert_close(own.direction.grad, theirs.parametrizations.weight.original1.grad)
+    assert not Prototypes(6, 4, trainable_gain=False).gain.requires_grad
+
+
+def test_a_head_of_no_width_is_refused() -> None:
+    with pytest.raises(ValueError, match="DINO's head needs widths of at least 1, got 6, 0, 0, 4, 8"):
+        DinoHead(6, 8, hidden_dim=0, bottleneck_dim=4)
