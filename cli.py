@@ -38,6 +38,20 @@ def train(words: Annotated[list[str] | None, typer.Argument(metavar="METHOD data
     return run(words)
 
 
+@app.command(name="eval", context_settings=ANY_WORDS, add_help_option=False)
+def evaluate(words: Annotated[list[str] | None, typer.Argument(metavar="PROTOCOL ENCODER data=... test_data=... [KEY=VALUE]...")]
+             = None) -> int:
+    """Say how good an ENCODER's features are: knn, linear, layers or finetune. `eval --help` lists all keys."""
+    from viewmill.evaluation.command import main as run
+    from viewmill.evaluation.command import manual
+
+    words = words or []
+    if {"--help", "-h"} & set(words) or not words:
+        print(manual(next((word for word in words if not word.startswith("-") and "=" not in word), None)))
+        return 0
+    return run(words)
+
+
 @app.command(context_settings=ANY_WORDS)
 def preview(words: Annotated[list[str], typer.Argument(metavar="RECIPE data=... [KEY=VALUE]...")]) -> int:
     """Draw a contact sheet of RECIPE's views (a name, or a run's folder), with what was drawn for each.

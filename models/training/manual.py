@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from textwrap import wrap
 from typing import Any
@@ -28,12 +29,12 @@ def train_manual(method: str | None = None) -> str:
         defaults |= _flat(info.published)
         lines += [f"Keys of {method}:"]
         own = info.config()
-        lines += _rows([(f"model.{f.name}", shown(getattr(own, f.name)), f.metadata.get("meaning", "")) for f in fields(own)])
+        lines += rows([(f"model.{f.name}", shown(getattr(own, f.name)), f.metadata.get("meaning", "")) for f in fields(own)])
         lines += _small(info)
     lines += ["Keys (without a default: the method's published value stands; `train METHOD --help` shows it):"]
-    rows = [(key, defaults.get(key, default), meaning) for key, default, meaning in describe(RunConfig)
+    keys = [(key, defaults.get(key, default), meaning) for key, default, meaning in describe(RunConfig)
             if key not in ("method", "model")]
-    return "\n".join([*lines, *_rows(rows)])
+    return "\n".join([*lines, *rows(keys)])
 
 
 def _small(info: MethodInfo) -> list[str]:
@@ -50,9 +51,10 @@ def _flat(numbers: dict[str, Any]) -> dict[str, str]:
     return flat
 
 
-def _rows(rows: list[tuple[str, str, str]]) -> list[str]:
+def rows(keys: Sequence[tuple[str, str, str]]) -> list[str]:
+    """A line or more for each (key, default, meaning)."""
     lines = []
-    for key, default, meaning in rows:
+    for key, default, meaning in keys:
         text = wrap(meaning, 76) or [""]
         lines.append(f"  {f'{key}={default}':<38} {text[0]}".rstrip())
         lines += [" " * 41 + more for more in text[1:]]

@@ -15,7 +15,7 @@ from ...augment.presets import recipe as named_recipe
 from ...augment.recipe import Recipe, View
 from .config import OptimizerConfig, RunConfig, ScheduleConfig, shown
 
-PATHS = frozenset({"data", "out", "resume", "knn.data", "knn.test_data"})
+PATHS = frozenset({"data", "test_data", "out", "resume", "knn.data", "knn.test_data"})
 
 
 def resolve(method: str, assignments: Sequence[str], published: Mapping[str, Any], model: Any) -> tuple[RunConfig, Recipe]:
@@ -24,21 +24,16 @@ def resolve(method: str, assignments: Sequence[str], published: Mapping[str, Any
 
     Raises ValueError, one line: an unknown key with the nearest known one, a value of the wrong type, no data.
     """
-    pairs = [_split(assignment) for assignment in assignments]
+    pairs = [split(assignment) for assignment in assignments]
     numbers = {key: value for key, value in published.items() if key not in ("optimizer", "schedule")}
     base = RunConfig(
         **{"method": method, "data": "unset", "out": f"runs/{method}", "model": model, **numbers},
         optimizer=OptimizerConfig(**published["optimizer"]),
         schedule=ScheduleConfig(**published["schedule"]),
     )
-    tree = OmegaConf.structured(base)
-    _unlock(tree)
-    for key, text in pairs:
-        if not key.startswith("recipe."):
-            _assign(tree, key, text)
+    config = filled(base, [(key, text) for key, text in pairs if not key.startswith("recipe.")])
     if "data" not in (key for key, _ in pairs):
         raise ValueError(f"{method} needs images: data=PATTERN, for example data='train-{{0000..0009}}.tar' or data=FOLDER")
-    config = _plain(OmegaConf.to_container(tree), base)
     asked = {key for key, _ in pairs}
     _refuse_unused(config, asked)
     config = _fit_steps(_shorter_warmup(config, "schedule.warmup_epochs" in asked), "schedule.steps_at" in asked, base)
@@ -47,6 +42,28 @@ def resolve(method: str, assignments: Sequence[str], published: Mapping[str, Any
         if key.startswith("recipe."):
             recipe = with_assignment(recipe, key.removeprefix("recipe."), text)
     return config, recipe
+
+
+def split(assignment: str) -> tuple[str, str]:
+    """(key, text) of "key=text". Raises ValueError where it is none."""
+    key, equals, text = assignment.partition("=")
+    key = key.strip().removeprefix("--")
+    if not equals or not key:
+        raise ValueError(f"{assignment!r} is not key=value")
+    return key, text
+
+
+def filled(base: Any, pairs: Sequence[tuple[str, str]], also: Sequence[str] = ()) -> Any:
+    """The dataclass `base` with the texts of some keys ("part.field") in place, each checked for its type, and built anew so
+    that every check of its construction runs. also: further keys that are known elsewhere, to name the nearest of.
+
+    Raises ValueError, one line: an unknown key with the nearest known one, a value of the wrong type.
+    """
+    tree = OmegaConf.structured(base)
+    _unlock(tree)
+    for key, text in pairs:
+        _assign(tree, key, text, also)
+    return _plain(OmegaConf.to_container(tree), base)
 
 
 def with_assignment(recipe: Recipe, key: str, text: str) -> Recipe:
@@ -72,8 +89,8 @@ def with_assignment(recipe: Recipe, key: str, text: str) -> Recipe:
         raise ValueError(f"recipe.{key} cannot be {text!r}: {error}") from error
 
 
-def plain(config: RunConfig) -> dict[str, Any]:
-    """The tree as JSON-able data; `resolve` is not needed to read it."""
+def plain(config: Any) -> dict[str, Any]:
+    """A tree of configuration as JSON-able data; `resolve` is not needed to read it."""
     return _lists(config)
 
 
@@ -117,14 +134,6 @@ def _refuse_unused(config: RunConfig, asked: set[str]) -> None:
                              "leave one of the two out")
 
 
-def _split(assignment: str) -> tuple[str, str]:
-    key, equals, text = assignment.partition("=")
-    key = key.strip().removeprefix("--")
-    if not equals or not key:
-        raise ValueError(f"{assignment!r} is not key=value")
-    return key, text
-
-
 def _value(text: str) -> Any:
     try:
         return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # type: ignore[index,call-overload]
@@ -132,13 +141,13 @@ def _value(text: str) -> Any:
         return text
 
 
-def _assign(tree: DictConfig, key: str, text: str) -> None:
+def _assign(tree: DictConfig, key: str, text: str, also: Sequence[str] = ()) -> None:
     known = _keys(tree)
     if key not in known:
         below = [k for k in known if k.startswith(f"{key}.")]
         if below:
             raise ValueError(f"{key} has keys of its own: {', '.join(below)}")
-        raise ValueError(f"unknown key {key!r}; {nearest(key, known)}")
+        raise ValueError(f"unknown key {key!r}; {nearest(key, [*known, *also])}")
     if key == "method":
         raise ValueError("the method is the first word, not a key: viewmill train METHOD data=...")
     value = text if key in PATHS and not text.startswith("[") else _value(text)

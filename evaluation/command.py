@@ -1,0 +1,215 @@
+"""`viewmill eval PROTOCOL ENCODER data=... test_data=... [key=value]`: one encoder, by one of the field's protocols."""
+
+# ruff: noqa: RUF009 (key() gives a dataclass field)
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, fields
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from .. import __version__
+from ..augment.op import nearest
+from ..models.training import process
+from ..models.training.config import RemoteConfig, describe, key
+from ..models.training.manual import rows
+from ..models.training.overrides import filled, plain, split
+from ..models.training.step import autocast_for
+from ..pipelines.remote.options import Remote
+from ..pipelines.source import open_source
+from .encoder import open_encoder
+from .pictures import Pictures
+from .task import ALONE, Task
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """module, config: where its keys and its `run` are; about: one line."""
+
+    module: str
+    config: str
+    about: str
+
+    def load(self) -> Any:
+        return import_module(f".{self.module}", __package__)
+
+    def defaults(self, given: Mapping[str, str]) -> Any:
+        """Its keys before the user's. given: the user's texts; a module's `published` reads off them which defaults are meant."""
+        module = self.load()
+        published = getattr(module, "published", None)
+        return getattr(module, self.config)() if published is None else published(given)
+
+
+PROTOCOLS = {
+    "knn": Protocol("neighbours", "KnnEvalConfig", "weighted nearest neighbours of frozen features"),
+}
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    data: Any = key("labelled pictures to learn from: tar shards, a folder of class folders, addresses")
+    test_data: Any = key("labelled pictures to be tested on")
+    out: str | None = key("folder of the results and of what an interrupted evaluation goes on from; null: eval/ in the run's "
+                          "folder, eval/NAME for other encoders", None)
+    backbone: str | None = key("the network that a file of weights belongs to", None)
+    weights_key: str | None = key("which network of a file that holds several, for example teacher", None)
+    image_px: int | None = key("side of the pictures; null: as the encoder was trained, 224 for a file of weights", None)
+    pretrained: bool = key("of a name of timm's: its published weights; false: untrained", True)
+    view: str | None = key("how pictures are shown: a recipe of one view, for example eval_bicubic; null: as the encoder was "
+                           "trained, or eval_bicubic", None)
+    max_images: int | None = key("at most so many pictures to learn from, a fixed random part; null: all", None)
+    max_test_images: int | None = key("at most so many pictures to be tested on, a fixed random part; null: all", None)
+    cache: bool = key("keep features in out, so that an interrupted or another evaluation finds them", True)
+    seed: int = key("of orders, draws and first weights", 0)
+    device: Literal["auto", "cpu", "cuda"] = key("auto: cuda where there is one", "auto")
+    precision: Literal["auto", "fp32", "bf16"] = key("auto: bf16 autocast on CUDA, fp32 elsewhere", "auto")
+    threads: int | None = key("threads that render pictures, of each rank; null: a share of its cores", None)
+    torch_threads: int | None = key("threads of torch of each rank on the CPU; null: the cores that rendering leaves", None)
+    remote: RemoteConfig = key("", RemoteConfig())
+
+    def __post_init__(self) -> None:
+        for name in ("image_px", "max_images", "max_test_images", "threads", "torch_threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} needs a whole number of at least 1, got {value}")
+        if self.seed < 0:
+            raise ValueError(f"seed needs a whole number of at least 0, got {self.seed}")
+
+
+def main(words: Sequence[str]) -> int:
+    """Run `viewmill eval WORDS` and print what came of it. Under torchrun every rank calls it; rank 0 writes and prints."""
+    name, what, config, own = read(words)
+    world = process.start(config.device)
+    try:
+        evaluate(name, what, config, own, world)
+    finally:
+        process.leave(world)
+    return 0
+
+
+def read(words: Sequence[str]) -> tuple[str, str, EvalConfig, Any]:
+    """(protocol, encoder, common keys, the protocol's keys). Raises ValueError, one line."""
+    names = [word for word in words if "=" not in word]
+    if not names or names[0] not in PROTOCOLS:
+        close = f"; {nearest(names[0], list(PROTOCOLS))}" if names else ""
+        raise ValueError(f"which protocol? viewmill eval PROTOCOL ENCODER data=... test_data=..., PROTOCOL one of "
+                         f"{', '.join(PROTOCOLS)}{close}")
+    if len(names) != 2:
+        raise ValueError(f"viewmill eval {names[0]} needs one encoder, a run's folder, a checkpoint, a file of weights or a name "
+                         f"of timm's, got {len(names) - 1}: {' '.join(names[1:]) or 'none'}")
+    pairs = [split(word) for word in words if "=" in word]
+    own = PROTOCOLS[names[0]].defaults(dict(pairs))
+    common = EvalConfig(data="unset", test_data="unset")
+    belongs = {f.name for f in fields(own)}
+    theirs = [f.name for f in fields(common)]
+    config = filled(common, [pair for pair in pairs if pair[0].partition(".")[0] not in belongs], sorted(belongs))
+    own = filled(own, [pair for pair in pairs if pair[0].partition(".")[0] in belongs], theirs)
+    for needed in ("data", "test_data"):
+        if needed not in (name for name, _ in pairs):
+            part = "train" if needed == "data" else "test"
+            raise ValueError(f"viewmill eval {names[0]} needs labelled pictures: {needed}=PATTERN, for example "
+                             f"{needed}='{part}-{{0000..0009}}.tar', or a folder of class folders")
+    return names[0], names[1], config, own
+
+
+def evaluate(name: str, what: str, config: EvalConfig, own: Any, world: process.World = ALONE) -> dict[str, Any]:
+    """What a protocol finds, as JSON-able data; out/NAME.json keeps it, out/NAME.npz which test pictures were answered
+    rightly."""
+    on_cuda = world.device.type == "cuda"
+    torch_threads, threads = process.split_cores(process.cores(), world.local_size, on_cuda, config.torch_threads, config.threads)
+    torch.set_num_threads(torch_threads)
+    process.seed_all(config.seed)
+    encoder = open_encoder(what, backbone=config.backbone, image_px=config.image_px, pretrained=config.pretrained,
+                           weights_key=config.weights_key, view=config.view).to(world.device)
+    remote = Remote(**{**asdict(config.remote), "storage_options": config.remote.storage_options or {}})
+    train = Pictures(open_source(config.data, remote=remote), config.max_images, f"data={config.data}", threads)
+    test = Pictures(open_source(config.test_data, remote=remote), config.max_test_images, f"test_data={config.test_data}",
+                    threads)
+    out = Path(config.out or default_out(what))
+    leader = world.rank == 0
+    task = Task(encoder, train, test, out, world, threads, config.seed, config.cache,
+                autocast_for(config.precision, world.device), _say if leader else _silent)
+    with process.alone_in(out) if leader else nullcontext():
+        began = time.monotonic()
+        task.say(f"encoder    {encoder.name}, {sum(p.numel() for p in encoder.module.parameters()) / 1e6:.2f} million weights, "
+                 f"{encoder.dim} features, {encoder.image_px} px\npictures   {len(train):,} to learn from, {len(test):,} to be "
+                 f"tested on, {task.classes()} classes")
+        found = PROTOCOLS[name].load().run(task, own)
+        correct = found.pop("correct")
+        result = {"protocol": name, "encoder": what, "name": encoder.name, "fingerprint": encoder.fingerprint, **found,
+                  "seconds": round(time.monotonic() - began, 1), "pictures": len(train), "test_pictures": len(test),
+                  "config": {**plain(config), **plain(own)}, "viewmill": __version__}
+        if leader:
+            save(out, name, result, correct, test.index)
+            task.say(f"{in_words(name, result)}\nresult     {out / f'{name}.json'}")
+    return result
+
+
+def default_out(what: str) -> str:
+    """eval in a run's folder, whichever checkpoint of it is meant; eval/NAME where there is no such folder."""
+    path = Path(what)
+    for folder in (path, path.parent, path.parent.parent):
+        if (folder / "checkpoints").is_dir():
+            return str(folder / "eval")
+    return str(Path("eval") / re.sub(r"[^\w.-]+", "-", path.stem if path.is_file() else what))
+
+
+def save(out: Path, name: str, result: Mapping[str, Any], correct: np.ndarray, index: np.ndarray) -> None:
+    """Written whole or not at all."""
+    temporary = out / f".{name}.{os.getpid()}"
+    with open(temporary, "wb") as file:
+        np.savez_compressed(file, correct=correct, index=index)
+    os.replace(temporary, out / f"{name}.npz")
+    temporary.write_text(json.dumps(result, indent=1) + "\n")
+    os.replace(temporary, out / f"{name}.json")
+
+
+def in_words(name: str, result: Mapping[str, Any]) -> str:
+    """The figures of a result, a line each."""
+    lines = [f"{name:<10} top-1 {result['top1']:.4f}" + (f", top-5 {result['top5']:.4f}" if "top5" in result else "")]
+    for title, value in result.items():
+        if title not in ("config", "chosen") and isinstance(value, dict) and all(isinstance(v, float) for v in value.values()):
+            figures = "  ".join(f"{label} {number:.4f}" for label, number in value.items())
+            lines.append(f"{title.replace('_', ' '):<10} {figures}")
+    if "chosen" in result:
+        lines.append(f"{'chosen':<10} {shlex.join(f'{k}={v}' for k, v in result['chosen'].items())}")
+    return "\n".join([*lines, f"{'seconds':<10} {result['seconds']:,.0f}"])
+
+
+def manual(name: str | None = None) -> str:
+    """All keys; with a protocol, its own too. Raises ValueError for an unknown one."""
+    if name is not None and name not in PROTOCOLS:
+        raise ValueError(f"viewmill eval has no protocol {name!r}; {nearest(name, list(PROTOCOLS))}")
+    lines = [HEAD, "Protocols:", *(f"  {each:<10} {protocol.about}" for each, protocol in PROTOCOLS.items()), ""]
+    if name is not None:
+        lines += [f"Keys of {name}:", *rows(describe(type(PROTOCOLS[name].defaults({})))), ""]
+    return "\n".join([*lines, "Keys of all:", *rows(describe(EvalConfig))])
+
+
+HEAD = """Usage: viewmill eval PROTOCOL ENCODER data=... test_data=... [KEY=VALUE]...
+
+Say how good an encoder's features are. ENCODER: the folder of a run, a checkpoint of it, a file of weights (with backbone=), or a
+name of timm's. The same command again goes on where an interrupted evaluation stopped. Several processes:
+torchrun --nproc-per-node N -m viewmill.cli eval ...
+
+  viewmill eval knn runs/simclr data='cifar10/train-*.tar' test_data='cifar10/test-*.tar'
+  viewmill eval knn dino.pth backbone=vit_small_patch16_224 weights_key=teacher data=imagenet/train test_data=imagenet/val
+"""
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _silent(line: str) -> None:
+    pass
