@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,6 +43,7 @@ def train(words: Annotated[list[str] | None, typer.Argument(metavar="METHOD data
 def evaluate(words: Annotated[list[str] | None, typer.Argument(metavar="PROTOCOL ENCODER data=... test_data=... [KEY=VALUE]...")]
              = None) -> int:
     """Say how good an ENCODER's features are: knn, linear, layers or finetune. `eval --help` lists all keys."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch loads; see train.py
     from viewmill.evaluation.command import main as run
     from viewmill.evaluation.command import manual
 
