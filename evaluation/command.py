@@ -52,6 +52,7 @@ class Protocol:
 
 PROTOCOLS = {
     "knn": Protocol("neighbours", "KnnEvalConfig", "weighted nearest neighbours of frozen features"),
+    "linear": Protocol("linear", "LinearConfig", "linear heads on frozen features, as papers publish them, or by L-BFGS"),
 }
 
 
@@ -146,7 +147,7 @@ def evaluate(name: str, what: str, config: EvalConfig, own: Any, world: process.
                  f"tested on, {task.classes()} classes")
         found = PROTOCOLS[name].load().run(task, own)
         correct = found.pop("correct")
-        result = {"protocol": name, "encoder": what, "name": encoder.name, "fingerprint": encoder.fingerprint, **found,
+        result = {"eval": name, "encoder": what, "name": encoder.name, "fingerprint": encoder.fingerprint, **found,
                   "seconds": round(time.monotonic() - began, 1), "pictures": len(train), "test_pictures": len(test),
                   "config": {**plain(config), **plain(own)}, "viewmill": __version__}
         if leader:
