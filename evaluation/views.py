@@ -9,7 +9,10 @@ from ..augment.ops import LabSplit, Normalize, Resize, Sobel
 from ..augment.presets import recipe as named_recipe
 from ..augment.recipe import Recipe
 from ..models.training.overrides import with_assignment
+from ..pipelines.loader import Loader
 from .encoder import Encoder
+from .pictures import Pictures
+from .task import Task
 
 
 def training_recipe(name: str, encoder: Encoder) -> Recipe:
@@ -26,6 +29,13 @@ def training_recipe(name: str, encoder: Encoder) -> Recipe:
     begin = [_scaled(op, encoder.image_px / old) for op in view.ops or () if not _is_ending(op)]
     end = [op for op in encoder.view.instances[0].ops if _is_ending(op)]
     return replace(recipe, views=(replace(view, ops=(*begin, *end)),))
+
+
+def training_loader(task: Task, pictures: Pictures, recipe: str, batch_size: int, sidecar: bool) -> Loader:
+    """This rank's part of an endless stream of batches of `training_recipe`; batch_size: over all ranks, which divide it."""
+    world = task.world
+    return Loader(pictures.subset(), training_recipe(recipe, task.encoder), batch_size // world.size, seed=task.seed, epochs=None,
+                  rank=world.rank, world_size=world.size, threads=task.threads, device=task.device, last="drop", sidecar=sidecar)
 
 
 def _scaled(op: Op, scale: float) -> Op:

@@ -30,7 +30,8 @@ ONLY_IN = {
     "aiohttp": ("pipelines/remote/http.py",),
     "ray": ("pipelines/workers.py",),
     "pyarrow": ("pipelines/pack/sources/parquet.py",),
-    "timm": ("models/backbone.py", "models/vit.py", "models/training/optimizer.py"),
+    # In evaluation: a network's layers by depth, and mixup.
+    "timm": ("models/backbone.py", "models/vit.py", "models/training/optimizer.py", "evaluation/finetune/pieces.py"),
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..ops import CenterCrop, Clip, Crop, Flip, Normalize, Op, RandomCrop, Resize
+from ..ops import CenterCrop, Clip, Crop, Erase, Flip, Normalize, Op, RandomCrop, Resize
 from ..recipe import Recipe, View
 from .preset import IMAGENET, UNIT, Preset, bicubic_crop, bilinear_crop, center_of, short_side
 from .swav import SWAV_NORMALIZE
@@ -26,6 +26,7 @@ probe_dinov2 = _probe("probe_dinov2", bicubic_crop(224), IMAGENET)
 probe_swav = _probe("probe_swav", bilinear_crop(224), SWAV_NORMALIZE)
 probe_mae = _probe("probe_mae", bicubic_crop(224, law="clamp", attempts=1, fallback="none"), IMAGENET)
 probe_rotnet = _one("probe_rotnet", short_side(256), RandomCrop(size_px=224), Flip(p=0.5), IMAGENET)
+finetune = _one("finetune", bicubic_crop(224), Flip(p=0.5), Erase(p=0.25, value="noise"), IMAGENET)
 
 evaluation = _one("eval", *center_of(256, 224), IMAGENET)
 eval_bicubic = _one("eval_bicubic", Resize(mode="short-side", side_px=256, filter="bicubic", antialias=True, cubic_a=-0.5),
@@ -45,6 +46,8 @@ PRESETS = (
            "224 px, ratio 3/4 to 4/3, flip 0.5, Pillow's bicubic: the sources leave these open"),
     Preset(probe_rotnet, "gidariss/FeatureLearningRotNet @ edafaba; arXiv 1803.07728",
            "antialiased, flip 0.5 and ImageNet mean and std, where the sources are silent"),
+    Preset(finetune, "facebookresearch/deit @ 7e160fe, as BEiT and MAE fine-tune",
+           "without RandAugment and jitter, which the sources add; boxes are filled with noise of levels before normalisation"),
     Preset(evaluation, _ALL),
     Preset(eval_bicubic, _ALL + ": DINO, DINOv2, EsViT"),
     Preset(eval_swav, "facebookresearch/swav @ 06b1b7c"),

@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 
 from ...augment.draw import DRAW_VERSION
-from ...pipelines.loader import Loader
 from ..accuracy import right, shares
 from ..features import Features, extract
 from ..pictures import Pictures
 from ..resumable import work_through
 from ..split import hold_out
 from ..task import Task
-from ..views import training_recipe
+from ..views import training_loader
 from .config import LinearConfig, optimizer_of, rates
 from .heads import Heads
 from .kinds import Kinds, Seen
@@ -102,12 +101,9 @@ class Probing:
             stream = Cached(self.see.apart(features.x), features.label, of.batch_size, task.seed, task.world)
             course, shown = config.course(len(features)), "plain views"
         else:
-            recipe = training_recipe(of.recipe, task.encoder)
-            loader = Loader(pictures.subset(), recipe, of.batch_size // task.world.size, seed=task.seed, epochs=None,
-                            rank=task.world.rank, world_size=task.world.size, threads=task.threads, device=task.device,
-                            last="drop", sidecar=config.sidecar)
+            loader = training_loader(task, pictures, of.recipe, of.batch_size, config.sidecar)
             stream = Rendered(loader, task.encoder, self.see, task.device, task.autocast)
-            course, shown = config.course(len(pictures)), f"views of {recipe.name}, {recipe.fingerprint}, draws {DRAW_VERSION}"
+            course, shown = config.course(len(pictures)), f"views {loader.recipe.fingerprint}, draws {DRAW_VERSION}"
         heads = Heads(self.see.dims, rates(of), self.classes, optimizer_of(of), init_std=of.init_std, norm=of.norm,
                       eps=of.norm_eps, seed=task.seed, device=task.device)
         job = {"encoder": task.encoder.fingerprint, "images": pictures.subset().fingerprint, "views": shown, "seed": task.seed,

@@ -1,0 +1,64 @@
+"""timm's pieces of fine-tuning: which layer a weight belongs to, and pictures mixed in pairs with their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch.nn.functional as F
+from timm.data import Mixup
+from timm.models import group_parameters
+from torch import Tensor, nn
+
+from .config import Tuning
+
+
+def layer_of(module: nn.Module) -> dict[str, int]:
+    """By parameter of a backbone, its layer, from 0 at the images on: as timm groups its networks (a transformer's embedding,
+    then one for each block); in others every weight of two axes or more begins a layer."""
+    matcher: Any = getattr(module, "group_matcher", None)
+    if matcher is not None:
+        found: Mapping[str, int] = group_parameters(module, matcher(coarse=False), reverse=True)
+        return dict(found)
+    layers, number = {}, -1
+    for name, parameter in module.named_parameters():
+        number += parameter.ndim >= 2
+        layers[name] = max(number, 0)
+    return layers
+
+
+def parameter_groups(module: nn.Module, head: nn.Module, of: Tuning) -> list[dict[str, Any]]:
+    """Groups of the optimizer, of one layer each: "lr_scale" layer_decay^k, k layers below the head; "weight_decay" 0 for what
+    has one axis, and for what the network exempts itself (positions, tokens). Source: BEiT, arXiv:2106.08254."""
+    layers = layer_of(module)
+    exempt: Any = getattr(module, "no_weight_decay", set)
+    spared = set(exempt())
+    top = max(layers.values(), default=-1) + 1
+    members = [(layers[name], name, parameter) for name, parameter in module.named_parameters()]
+    members += [(top, name, parameter) for name, parameter in head.named_parameters()]
+    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    for layer, name, parameter in members:
+        if not parameter.requires_grad:
+            continue
+        decays = parameter.ndim > 1 and name not in spared
+        groups.setdefault((layer, decays), {"params": [], "lr_scale": of.layer_decay ** (top - layer),
+                                            "weight_decay": of.weight_decay if decays else 0.0})["params"].append(parameter)
+    return list(groups.values())
+
+
+class Mixing:
+    """Mixup or cutmix of a batch with itself in reverse order, as timm does it, drawn from NumPy's global generator; without
+    either, smoothed labels alone."""
+
+    def __init__(self, of: Tuning, classes: int) -> None:
+        self.classes, self.smoothing = classes, of.smoothing
+        mixes = of.mixup or of.cutmix
+        self.mix = Mixup(of.mixup, of.cutmix, label_smoothing=of.smoothing, num_classes=classes) if mixes else None
+
+    def __call__(self, images: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """images (B, C, H, W), label (B,) to images and targets (B, classes), which sum to 1."""
+        if self.mix is not None:
+            mixed: tuple[Tensor, Tensor] = self.mix(images.clone(), label)
+            return mixed
+        spread = self.smoothing / self.classes
+        return images, (1 - self.smoothing) * F.one_hot(label, self.classes).to(images.dtype) + spread
