@@ -29,6 +29,7 @@ from torch import nn
 from viewmill import __version__
 from viewmill.augment.draw import DRAW_VERSION
 from viewmill.augment.recipe import Recipe
+from viewmill.evaluation.monitor import Monitor
 from viewmill.evaluation.online import OnlineKnn
 from viewmill.models import METHODS, build, method_info
 from viewmill.models.training import checkpoint, metrics, process, provenance
@@ -119,6 +120,8 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
         print(f"resumed    {found[0]}, step {step} of {steps.total}" if found else f"new run    {out}", flush=True)
 
     log = metrics.Metrics(out, step, config.tensorboard) if leader else None
+    earlier = metrics.read(out / "metrics.jsonl") if leader else []
+    monitor = Monitor(config.health, config.log_every, steps.total, config.batch_size // world.size, earlier)
     show = Progress(config.method, steps.total, step, shown=leader)
     model = parallel(method, world)
     autocast = autocast_for(config.precision, world.device)
@@ -180,6 +183,7 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
                 numbers = {name: float(value.detach()) for name, value in values.items()} if logs else {}
                 numbers |= {"grad_norm": float(norm)} if logs and norm is not None else {}
                 numbers |= {"weight_decay": decay} if logs and steps.final_decay is not None else {}
+                numbers |= monitor.measure(step, method, batch.views, autocast) if logs else {}
                 del batch, values  # the next batch may need their memory
                 waited, seconds = waiting.settle(logs or not on_cuda), time.perf_counter() - tick
                 whole.add(config.batch_size, waited, seconds)
@@ -195,6 +199,8 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
                     if log is not None:
                         log.write(step, steps.epoch(step), numbers)
                     show.report(step, steps.epoch(step), numbers)
+                    if (collapsing := monitor.verdict(numbers)) is not None:
+                        show.warn(collapsing)
                 due = int(leader and checkpoint_due(config, steps, step, saved_at))
                 due, stopped, worst = process.agree(world, due, stop.signal, round(1000 * over))
                 if worst:  # of any rank: while one waits for its data, the others wait for it

@@ -14,6 +14,7 @@ from ..augment.recipe import Recipe
 from ..models.training.config import KnnConfig
 from ..pipelines.remote.options import Remote
 from ..pipelines.source import Source, open_source
+from .features import evaluating
 from .knn import knn_accuracy
 from .pictures import Pictures, evaluation_recipe
 
@@ -65,15 +66,9 @@ class OnlineKnn:
     def _features(self, method: nn.Module, device: torch.device, autocast: Callable[[], AbstractContextManager[Any]],
                   pictures: Pictures) -> tuple[Tensor, Tensor]:
         recipe = evaluation_recipe(self.recipe, self.side_px)
-        modes = [(module, module.training) for module in method.modules()]
-        method.eval()
-        try:
-            with torch.no_grad(), autocast():
-                return _joined((method.features(piece.images.to(device)).float().cpu(), piece.label)  # type: ignore[operator]
-                               for piece in pictures.pieces(recipe))
-        finally:
-            for module, mode in modes:  # each as it was: a part may be kept in evaluation mode throughout
-                module.training = mode
+        with evaluating(method), torch.no_grad(), autocast():
+            return _joined((method.features(piece.images.to(device)).float().cpu(), piece.label)  # type: ignore[operator]
+                           for piece in pictures.pieces(recipe))
 
     def _accuracy(self, bank: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> float:
         return round(knn_accuracy(*bank, *test, k=self.config.k, temperature=self.config.tau), 6)

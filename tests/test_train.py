@@ -464,3 +464,25 @@ def test_a_run_that_starves_says_so_once(shards: Path, tmp_path: Path, seconds: 
 def test_a_budget_that_is_no_share_is_refused(shards: Path, tmp_path: Path, budget: str) -> None:
     with pytest.raises(ValueError, match=rf"^data_wait_budget needs a share of the time in \[0, 1\], got {budget}; 1 turns"):
         run(shards, tmp_path, f"data_wait_budget={budget}")
+
+
+def test_health_is_measured_and_moves_nothing(shards: Path, unbroken: Path, tmp_path: Path) -> None:
+    run(shards, tmp_path, *THREE_EPOCHS, "health.every=0")
+    one, two = (leaves({k: v for k, v in last_state(out).items() if k != "config"}) for out in (unbroken, tmp_path))
+    assert all(torch.equal(value, two[name]) if isinstance(value, torch.Tensor) else value == two[name]
+               for name, value in one.items())
+    names = {f"{prefix}_{name}" for prefix in ("health", "embed")
+             for name in ("std", "rankme", "uniformity", "negative", "positive", "alignment")}
+    rows = {row["step"]: row for row in metrics.read(unbroken / "metrics.jsonl") if "loss" in row}
+    assert [step for step, row in rows.items() if names <= row.keys()] == [1, 15]
+    assert not any(name.startswith("health") for row in metrics.read(tmp_path / "metrics.jsonl") for name in row)
+
+
+def test_a_collapse_is_said_once(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                 capsys: pytest.CaptureFixture[str]) -> None:
+    from viewmill.models.simclr import SimCLR
+
+    monkeypatch.setattr(SimCLR, "embed", lambda self, images: torch.ones(len(images), 3))
+    run(shards, tmp_path, "epochs=2", "health.every=1")
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("collapse?")]
+    assert len(said) == 1 and "embed_std" in said[0] and "embeddings of all images are alike" in said[0]

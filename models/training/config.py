@@ -114,6 +114,18 @@ class KnnConfig:
 
 
 @dataclass(frozen=True)
+class HealthConfig:
+    """Feature std, RankMe, uniformity and the like, of images of the batch that is trained on."""
+
+    every: int = key("steps between two measurements, each at a line of the log; 0: never", 100)
+    images: int = key("at most so many of the batch's images, on each rank, two views of each", 256)
+
+    def __post_init__(self) -> None:
+        _at_least("health.every", self.every)
+        _at_least("health.images", self.images, 2)
+
+
+@dataclass(frozen=True)
 class CheckpointConfig:
     """A checkpoint is also written at the end and on SIGTERM or SIGINT."""
 
@@ -156,6 +168,7 @@ class RunConfig:
     loader: LoaderConfig = key("", LoaderConfig())
     remote: RemoteConfig = key("", RemoteConfig())
     knn: KnnConfig = key("", KnnConfig())
+    health: HealthConfig = key("", HealthConfig())
     checkpoint: CheckpointConfig = key("", CheckpointConfig())
 
     def __post_init__(self) -> None:
@@ -180,7 +193,7 @@ def describe(config: type) -> list[tuple[str, str, str]]:
     rows = []
     for f in fields(config):
         default = f.default if f.default is not MISSING else None
-        part = default if f.name in ("loader", "remote", "knn", "checkpoint") else _PARTS.get(f.name)
+        part = default if f.name in ("loader", "remote", "knn", "health", "checkpoint") else _PARTS.get(f.name)
         if part is not None:
             below = describe(part if isinstance(part, type) else type(part))
             rows += [(f"{f.name}.{name}", value, meaning) for name, value, meaning in below]
