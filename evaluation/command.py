@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -29,6 +30,7 @@ from ..pipelines.remote.options import Remote
 from ..pipelines.source import open_source
 from .encoder import open_encoder
 from .pictures import Pictures
+from .resumable import Stopped
 from .task import ALONE, Task
 
 
@@ -53,6 +55,8 @@ class Protocol:
 PROTOCOLS = {
     "knn": Protocol("neighbours", "KnnEvalConfig", "weighted nearest neighbours of frozen features"),
     "linear": Protocol("linear", "LinearConfig", "linear heads on frozen features, as papers publish them, or by L-BFGS"),
+    "layers": Protocol("layers", "LayersConfig", "a linear head on every layer at once: the conv1 .. conv5 tables"),
+    "finetune": Protocol("finetune", "FinetuneConfig", "all weights trained end to end, from where pretraining left them"),
 }
 
 
@@ -88,11 +92,16 @@ class EvalConfig:
 
 
 def main(words: Sequence[str]) -> int:
-    """Run `viewmill eval WORDS` and print what came of it. Under torchrun every rank calls it; rank 0 writes and prints."""
+    """Run `viewmill eval WORDS` and print what came of it; the exit status is 130 after SIGINT, else 0. Under torchrun every
+    rank calls it; rank 0 writes and prints."""
     name, what, config, own = read(words)
     world = process.start(config.device)
     try:
         evaluate(name, what, config, own, world)
+    except Stopped as stopped:
+        if world.rank == 0:
+            print(stopped, flush=True)
+        return 130 if stopped.signal == signal.SIGINT else 0
     finally:
         process.leave(world)
     return 0

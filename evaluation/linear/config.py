@@ -41,8 +41,9 @@ class LinearConfig:
     split: float = key("share of the training images that chooses, where there is a choice", 0.1)
     refit: bool = key("after the choice, train all again on all training images, and take the chosen", False)
     c: tuple[float, ...] | None = key("lbfgs: C of scikit-learn, one over the weight of the l2 penalty; null: c_grid", None)
-    c_grid: Literal["short", "published"] = key("lbfgs: short: seven decades; published: 45 values from 1e-6 to 1e5", "short")
-    standardize: bool = key("lbfgs: features with mean 0 and deviation 1 over the training images; published: as they are", False)
+    c_grid: Literal["short", "published"] = key("lbfgs: short: six decades, to 1; published: 45 values, 1e-6 to 1e5", "short")
+    standardize: bool | None = key("lbfgs: features with mean 0 and deviation 1 over the training images, so that one grid fits "
+                                   "all encoders; null: yes, but for c_grid=published, which has them as they are", None)
     dtype: Literal["float64", "float32"] = key("lbfgs: of the fit; published: float64", "float64")
     max_iter: int = key("lbfgs: iterations of a fit at most", 1000)
     save_minutes: float = key("minutes between two checkpoints", 5.0)
