@@ -100,7 +100,7 @@ def main(words: Sequence[str]) -> int:
         evaluate(name, what, config, own, world)
     except Stopped as stopped:
         if world.rank == 0:
-            print(stopped, flush=True)
+            print(f"{stopped}: viewmill eval {shlex.join(words)}", flush=True)
         return 130 if stopped.signal == signal.SIGINT else 0
     finally:
         process.leave(world)
