@@ -101,7 +101,8 @@ def list_names(what: Annotated[str, typer.Argument(metavar="methods|recipes")]) 
             print(f"{name + short.get(name, ''):41s} {views:41s} {preset.source}{note}")
     elif what == "methods":
         for name, info in METHODS.items():
-            print(f"{name:14s} recipe {info.recipe}, at 32 px {info.recipe_32px:16s} {info.paper}")
+            recipes = f"recipe {info.recipe}, at 32 px {info.recipe_32px}"
+            print(f"{name:14s} {recipes:46s} judged by {info.metric:9s} {info.paper}")
     else:
         raise ValueError(f"viewmill list knows methods and recipes, not {what!r}; {nearest(what, ['methods', 'recipes'])}")
     return 0

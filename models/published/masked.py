@@ -18,7 +18,8 @@ MASKED = (
                      "decoder_heads": 3},
         # What it learns lies in patches, not in one direction of the features: a classifier finds it, neighbours do not.
         metric="linear",
-        small=("model.depth=4", "model.pooling=mean", "batch_size=256", "epochs=2", "optimizer.lr=1e-3",
+        small=("model.embed_dim=128", "model.depth=4", "model.heads=4", "model.decoder_dim=64", "model.decoder_depth=1",
+               "model.decoder_heads=4", "model.pooling=mean", "batch_size=64", "epochs=1", "optimizer.lr=1e-3",
                "optimizer.scaling=none"),
     ),
 )
