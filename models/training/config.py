@@ -3,8 +3,8 @@
 # ruff: noqa: RUF009 (key() gives a dataclass field)
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from typing import Any, Literal, get_type_hints
 
 
 def key(meaning: str, default: Any = MISSING) -> Any:
@@ -190,19 +190,13 @@ class RunConfig:
 
 def describe(config: type) -> list[tuple[str, str, str]]:
     """(key, default, meaning) of every key below a config class; default "" where the method's published value stands."""
-    rows = []
+    rows, types = [], get_type_hints(config)
     for f in fields(config):
-        default = f.default if f.default is not MISSING else None
-        part = default if f.name in ("loader", "remote", "knn", "health", "checkpoint") else _PARTS.get(f.name)
-        if part is not None:
-            below = describe(part if isinstance(part, type) else type(part))
-            rows += [(f"{f.name}.{name}", value, meaning) for name, value, meaning in below]
+        if is_dataclass(types[f.name]):
+            rows += [(f"{f.name}.{name}", value, meaning) for name, value, meaning in describe(types[f.name])]
         else:
             rows.append((f.name, "" if f.default is MISSING else shown(f.default), f.metadata.get("meaning", "")))
     return rows
-
-
-_PARTS = {"optimizer": OptimizerConfig, "schedule": ScheduleConfig}
 
 
 def shown(value: Any) -> str:
