@@ -20,7 +20,9 @@ from .resumable import folder_of
 from .split import hold_out
 from .task import Task
 
-SHORT = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+PENALTIES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
+"""Of the short grid, on the mean loss: c = 1 / (penalty * images), so that one grid fits few images and many."""
+
 PUBLISHED = tuple(float(c) for c in np.logspace(-6, 5, 45))
 """Of SimCLR and its successors on the transfer data sets, and of DINOv2."""
 
@@ -42,7 +44,7 @@ def run(task: Task, config: LinearConfig) -> dict[str, Any]:
     task.classes()
     see = Kinds(task.encoder, ["features"])
     train, test = (task.features(part, see=see, kind=see.name) for part in ("train", "test"))
-    grid = config.c or (PUBLISHED if config.c_grid == "published" else SHORT)
+    grid = config.c or (PUBLISHED if config.c_grid == "published" else short_grid(len(train)))
     found = _chosen(task, config, train, grid) if len(grid) > 1 else {grid[0]: float("nan")}
     best = max(found, key=lambda c: (found[c], -c))  # of equals, the most regularised
     fitted = None
@@ -60,11 +62,15 @@ def run(task: Task, config: LinearConfig) -> dict[str, Any]:
         "train_images": len(train), "test_images": len(test)}
 
 
+def short_grid(images: int) -> tuple[float, ...]:
+    return tuple(float(f"{1 / (penalty * images):.3g}") for penalty in PENALTIES)
+
+
 def _chosen(task: Task, config: LinearConfig, train: Features, grid: tuple[float, ...]) -> dict[float, float]:
     """The accuracy of each c on the split."""
     fit, choose = (torch.from_numpy(rows) for rows in hold_out(train.label.numpy(), config.split))
     job = {"encoder": task.encoder.fingerprint, "images": task.train.subset().fingerprint, "split": config.split,
-           "standardize": Logistic(1.0, config).standardizes, "dtype": config.dtype, "max_iter": config.max_iter}
+           "standardize": Logistic(1.0, config).standardizes, "dtype": Logistic(1.0, config).dtype, "max_iter": config.max_iter}
     folder = folder_of(job, task.out, "lbfgs")
     own = {}
     for c in sorted(grid)[task.world.rank :: task.world.size]:
@@ -88,6 +94,7 @@ class Logistic:
     def __init__(self, c: float, config: LinearConfig) -> None:
         self.c, self.config, self.converged = c, config, True
         self.standardizes = config.c_grid == "short" if config.standardize is None else config.standardize
+        self.dtype = config.dtype or ("float32" if config.c_grid == "short" else "float64")
 
     def fit(self, x: Tensor, label: Tensor) -> Logistic:
         """x (N, D), label (N,)."""
@@ -95,7 +102,7 @@ class Logistic:
         from sklearn.linear_model import LogisticRegression
         from threadpoolctl import threadpool_limits
 
-        rows = x.numpy().astype(self.config.dtype)
+        rows = x.numpy().astype(self.dtype)
         self.mean, self.scale = np.zeros(rows.shape[1], rows.dtype), np.ones(rows.shape[1], rows.dtype)
         if self.standardizes:
             self.mean, self.scale = rows.mean(0), rows.std(0)
@@ -110,7 +117,7 @@ class Logistic:
 
     def scores(self, x: Tensor) -> Tensor:
         """(N, C) float64: of a class without training images, below all others."""
-        rows = (x.numpy().astype(self.config.dtype) - self.mean) / self.scale
+        rows = (x.numpy().astype(self.dtype) - self.mean) / self.scale
         given = self.model.decision_function(rows).astype(np.float64)
         given = np.stack([-given, given], 1) if given.ndim == 1 else given
         scores = np.full((len(rows), int(self.model.classes_[-1]) + 1), given.min(initial=0) - 1)

@@ -41,10 +41,11 @@ class LinearConfig:
     split: float = key("share of the training images that chooses, where there is a choice", 0.1)
     refit: bool = key("after the choice, train all again on all training images, and take the chosen", False)
     c: tuple[float, ...] | None = key("lbfgs: C of scikit-learn, one over the weight of the l2 penalty; null: c_grid", None)
-    c_grid: Literal["short", "published"] = key("lbfgs: short: six decades, to 1; published: 45 values, 1e-6 to 1e5", "short")
+    c_grid: Literal["short", "published"] = key("lbfgs: short: 5 values, 1 to 10,000 over the number of images; published: 45, "
+                                                 "1e-6 to 1e5", "short")
     standardize: bool | None = key("lbfgs: features with mean 0 and deviation 1 over the training images, so that one grid fits "
                                    "all encoders; null: yes, but for c_grid=published, which has them as they are", None)
-    dtype: Literal["float64", "float32"] = key("lbfgs: of the fit; published: float64", "float64")
+    dtype: Literal["float64", "float32"] | None = key("lbfgs: of the fit; null: float32, but float64 for c_grid=published", None)
     max_iter: int = key("lbfgs: iterations of a fit at most", 1000)
     save_minutes: float = key("minutes between two checkpoints", 5.0)
     sidecar: bool = key("render views in a process of its own; false: in threads of this one", True)

@@ -47,6 +47,9 @@ def test_every_head_of_a_kind_begins_alike_and_as_it_would_alone() -> None:
     assert torch.equal(heads.weight["a"][0], heads.weight["a"][1]) and heads.bias["a"].abs().max() == 0
     alone = Heads({"b": 3}, (0.1,), CLASSES, optimizer(), init_std=0.01, seed=3)
     assert torch.equal(alone.weight["b"][0], heads.weight["b"][0])
+    same = Heads({"a": 3, "b": 3}, (0.1,), CLASSES, optimizer(), seed=3)
+    assert not torch.equal(same.weight["a"], same.weight["b"])
+    assert not torch.equal(same.weight["a"], Heads({"a": 3}, (0.1,), CLASSES, optimizer(), seed=4).weight["a"])
     wide = Heads({"a": 5000}, (0.1,), CLASSES, optimizer(), init_std=0.01).weight["a"]
     assert 0.0098 < wide.std() < 0.0102
     assert Heads(DIMS, RATES, CLASSES, optimizer(), init_std=0).weight["a"].abs().max() == 0
