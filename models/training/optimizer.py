@@ -75,7 +75,9 @@ def clip(parameters: Iterable[nn.Parameter], max_norm: float | None,
     if mode == "joint":
         return nn.utils.clip_grad_norm_(parameters, max_norm)
     gradients = [p.grad for p in parameters if p.grad is not None]
-    norms = torch.stack(torch._foreach_norm(gradients)) if gradients else torch.zeros(0)
+    if not gradients:
+        return torch.zeros(())
+    norms = torch.stack(torch._foreach_norm(gradients))
     # The small number is torch's and DINO's; a product with 1 costs no wait on an accelerator, a question would.
     torch._foreach_mul_(gradients, list((max_norm / (norms + 1e-6)).clamp(max=1.0).unbind()))
     return norms.norm()

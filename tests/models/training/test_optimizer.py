@@ -129,3 +129,5 @@ def test_clip_of_each_tensor_leaves_the_small_ones_alone() -> None:
     assert norm is not None and norm.item() == pytest.approx(26**0.5)  # of both, before
     assert a.grad.tolist() == pytest.approx([1.2, 1.6]) and b.grad.tolist() == pytest.approx([0.6, 0.8])
     assert without.grad is None
+    nothing = clip([without], 2.0, "per-tensor")
+    assert nothing is not None and nothing.item() == 0
