@@ -16,7 +16,7 @@ from ..models.training.config import key
 from .accuracy import right
 from .encoder import Encoder
 from .features import evaluating
-from .linear.config import LinearConfig
+from .linear.config import HeadsConfig
 from .linear.protocol import Probing
 from .task import Task
 
@@ -24,19 +24,16 @@ LARGEST_CACHE = 8 << 30
 
 
 @dataclass(frozen=True)
-class LayersConfig(LinearConfig):
-    """A linear probe's keys, on the maps of all layers instead of kinds of features."""
+class LayersConfig(HeadsConfig):
+    """A linear probe's keys, of heads on the maps of all layers."""
 
-    protocol: str = key("the published probe whose numbers stand where a key is null: rotnet, decoupling, vissl, or a linear "
-                        "probe's", "rotnet")
+    protocol: str = key("whose numbers stand where a key is null: rotnet, decoupling, vissl, or a linear probe's", "rotnet")
     pool: Literal["max", "average"] = key("how maps are reduced: max as RotNet has it, average as VISSL", "max")
     values: int = key("about so many of each layer: C channels become round(sqrt(values / C)) a side, never larger", 9000)
     layers: tuple[str, ...] | None = key("those that are probed; null: all that the backbone shows", None)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.solver != "gradient" or self.kinds is not None:
-            raise ValueError("layers has no solver and no kinds: its heads stand on maps and are trained by steps")
         if self.values < 1:
             raise ValueError(f"values needs a whole number of at least 1, got {self.values}")
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 from ...models.training.config import OptimizerConfig, key
 from .course import Course
-from .probes import Probe, probe
+from .probes import PROBES, Probe, probe
 
 
 @dataclass(frozen=True)
-class LinearConfig:
-    solver: Literal["gradient", "lbfgs"] = key("gradient: heads trained by steps; lbfgs: scikit-learn's logistic regression",
-                                               "gradient")
-    protocol: str = key("the published probe whose numbers stand where a key is null, for example moco, simclr, dinov2", "sweep")
+class HeadsConfig:
+    """Of linear heads that are trained by steps, on whatever they stand."""
+
+    protocol: str = key(f"whose numbers stand where a key is null: {', '.join(PROBES)}", "sweep")
     lr: tuple[float, ...] | None = key("base rates: one head for each, on each kind of features", None)
     scaling: Literal["linear", "none"] | None = key("linear: rates times batch_size / 256", None)
     optimizer: Literal["sgd", "nesterov", "lars", "adamw"] | None = key("of the heads", None)
@@ -33,26 +33,16 @@ class LinearConfig:
     init_std: float | None = key("standard deviation of the heads' first weights", None)
     norm: bool | None = key("batch norm without affine in front of the heads", None)
     norm_eps: float | None = key("its epsilon", None)
-    kinds: tuple[str, ...] | None = key("features; of vision transformers also cls1, cls4, cls4+mean, mean", None)
     recipe: str | None = key("views that the heads train on, at the encoder's size and normalisation", None)
     cached: bool | None = key("features are made once, of plain views; false: of new views in each epoch", None)
     select: Literal["split", "test"] = key("what chooses the best head: a split of the training images, or, as DINOv2 published "
                                            "it, the test images", "split")
     split: float = key("share of the training images that chooses, where there is a choice", 0.1)
     refit: bool = key("after the choice, train all again on all training images, and take the chosen", False)
-    c: tuple[float, ...] | None = key("lbfgs: C of scikit-learn, one over the weight of the l2 penalty; null: c_grid", None)
-    c_grid: Literal["short", "published"] = key("lbfgs: short: 5 values, 1 to 10,000 over the number of images; published: 45, "
-                                                 "1e-6 to 1e5", "short")
-    standardize: bool | None = key("lbfgs: features with mean 0 and deviation 1 over the training images, so that one grid fits "
-                                   "all encoders; null: yes, but for c_grid=published, which has them as they are", None)
-    dtype: Literal["float64", "float32"] | None = key("lbfgs: of the fit; null: float32, but float64 for c_grid=published", None)
-    max_iter: int = key("lbfgs: iterations of a fit at most", 1000)
     save_minutes: float = key("minutes between two checkpoints", 5.0)
     sidecar: bool = key("render views in a process of its own; false: in threads of this one", True)
 
     def __post_init__(self) -> None:
-        if self.solver == "lbfgs":
-            self._check_lbfgs()
         given = self.probe()
         if self.epochs is not None and self.steps is not None:
             raise ValueError(f"epochs={self.epochs} and steps={self.steps}: give one of both")
@@ -72,18 +62,9 @@ class LinearConfig:
         if given.law == "steps" and not given.steps_at:
             raise ValueError("law=steps needs steps_at, the epochs after which the rate falls, for example steps_at=[60,80]")
 
-    def _check_lbfgs(self) -> None:
-        strange = [f.name for f in fields(Probe) if f.name != "source" and getattr(self, f.name) is not None]
-        if strange:
-            raise ValueError(f"{strange[0]} is for heads that are trained by steps, and solver=lbfgs has none; leave it out")
-        if self.c is not None and (not self.c or min(self.c) <= 0):
-            raise ValueError(f"c needs numbers above 0, got {list(self.c)}")
-        if self.max_iter < 1:
-            raise ValueError(f"max_iter needs a whole number of at least 1, got {self.max_iter}")
-
     def probe(self) -> Probe:
         """The protocol with the user's numbers. Raises ValueError for an unknown protocol, naming the nearest."""
-        numbers = {f.name: getattr(self, f.name) for f in fields(Probe) if f.name != "source"}
+        numbers: dict[str, Any] = {f.name: getattr(self, f.name, None) for f in fields(Probe) if f.name != "source"}
         numbers = {name: value for name, value in numbers.items() if value is not None}
         if "steps" in numbers:
             numbers["epochs"] = None
@@ -106,6 +87,34 @@ class LinearConfig:
             raise ValueError(f"warmup_epochs={warmup:g} needs to be shorter than the whole, {total / per_epoch:g} epochs")
         steps_at = of.steps_at if self.steps_at is not None else tuple(stretch * epoch for epoch in of.steps_at)
         return Course(per_epoch, total, of.law, of.per, warmup, steps_at, of.step_factor)
+
+
+@dataclass(frozen=True)
+class LinearConfig(HeadsConfig):
+    solver: Literal["gradient", "lbfgs"] = key("gradient: heads trained by steps; lbfgs: scikit-learn's logistic regression",
+                                               "gradient")
+    kinds: tuple[str, ...] | None = key("features; of vision transformers also cls1, cls4, cls4+mean, mean", None)
+    c: tuple[float, ...] | None = key("lbfgs: C of scikit-learn, one over the weight of the l2 penalty; null: c_grid", None)
+    c_grid: Literal["short", "published"] = key("lbfgs: short: 5 values, 1 to 10,000 over the number of images; published: 45, "
+                                                 "1e-6 to 1e5", "short")
+    standardize: bool | None = key("lbfgs: features with mean 0 and deviation 1 over the training images, so that one grid fits "
+                                   "all encoders; null: yes, but for c_grid=published, which has them as they are", None)
+    dtype: Literal["float64", "float32"] | None = key("lbfgs: of the fit; null: float32, but float64 for c_grid=published", None)
+    max_iter: int = key("lbfgs: iterations of a fit at most", 1000)
+
+    def __post_init__(self) -> None:
+        if self.solver == "lbfgs":
+            self._check_lbfgs()
+        super().__post_init__()
+
+    def _check_lbfgs(self) -> None:
+        strange = [f.name for f in fields(Probe) if f.name != "source" and getattr(self, f.name, None) is not None]
+        if strange:
+            raise ValueError(f"{strange[0]} is for heads that are trained by steps, and solver=lbfgs has none; leave it out")
+        if self.c is not None and (not self.c or min(self.c) <= 0):
+            raise ValueError(f"c needs numbers above 0, got {list(self.c)}")
+        if self.max_iter < 1:
+            raise ValueError(f"max_iter needs a whole number of at least 1, got {self.max_iter}")
 
 
 def rates(of: Probe) -> tuple[float, ...]:

@@ -17,7 +17,7 @@ from ..resumable import work_through
 from ..split import hold_out
 from ..task import Task
 from ..views import training_loader
-from .config import LinearConfig, optimizer_of, rates
+from .config import HeadsConfig, LinearConfig, optimizer_of, rates
 from .heads import Heads
 from .kinds import Kinds, Seen
 from .probes import Probe
@@ -68,7 +68,7 @@ class Outcome:
 class Probing:
     """A probe of a task, on whatever `see` gives of its pictures."""
 
-    def __init__(self, task: Task, config: LinearConfig, of: Probe, see: Seen, what: str) -> None:
+    def __init__(self, task: Task, config: HeadsConfig, of: Probe, see: Seen, what: str) -> None:
         if of.batch_size % task.world.size:
             raise ValueError(f"batch_size={of.batch_size} is for all ranks together; {task.world.size} ranks do not divide it")
         self.task, self.config, self.of, self.see, self.what = task, config, of, see, what

@@ -118,8 +118,6 @@ def test_a_layer_trains_as_it_would_alone(tmp_path: Path) -> None:
 def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="layers=conv9: two has colours, nothing"):
         run(task(tmp_path, encoder=two()), LayersConfig(layers=("conv9",)))
-    with pytest.raises(ValueError, match="layers has no solver and no kinds"):
-        LayersConfig(solver="lbfgs")
     with pytest.raises(ValueError, match="values needs a whole number of at least 1"):
         LayersConfig(values=0)
     many = pictures(300, 5, 1)
