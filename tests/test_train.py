@@ -398,6 +398,28 @@ def test_two_ranks_train_like_one_and_their_checkpoint_goes_on_alone(shards: Pat
     assert [row["loss"] for row in metrics.read(both / "metrics.jsonl")] == pytest.approx(losses[0], rel=1e-3)
 
 
+def dino_words(shards: Path, out: Path, *more: str) -> list[str]:
+    small = [word for word in TINY if not word.startswith(("recipe", "model"))]
+    small += ["recipe=dino_cifar", "model.embed_dim=24", "model.depth=2", "model.heads=3", "model.prototypes=32",
+              "model.head_hidden=16", "model.head_bottleneck=8", "epochs=3", "optimizer.lr=1e-2"]
+    return ["dino", f"data={shards}/train-{{0..1}}.tar", f"out={out}", *small, *more]
+
+
+@pytest.mark.parametrize("step", [3, 7])  # while the prototypes are held, so that the optimizer knows nothing of them; afterwards
+def test_a_teacher_its_center_and_its_laws_go_on_to_the_bit(
+        shards: Path, tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, parts = dino_words(shards, tmp_path / "whole"), dino_words(shards, tmp_path / "parts")
+    assert training.main(whole) == 0
+    with monkeypatch.context() as during:
+        signalled_at(step, signal.SIGTERM, during)
+        assert training.main(parts) == 0
+    assert last_state(tmp_path / "parts")["step"] == step
+    assert training.main(parts) == 0
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    rows = [row for row in metrics.read(tmp_path / "whole" / "metrics.jsonl") if "loss" in row]
+    assert len(rows) == 15 and rows[0]["weight_decay"] == pytest.approx(0.04) and 0.3 < rows[-1]["weight_decay"] < 0.4
+
+
 def test_ranks_that_do_not_divide_the_batch_are_refused(shards: Path, tmp_path: Path) -> None:
     world = World(rank=0, size=3, local_rank=0, local_size=3, device=torch.device("cpu"))
     with pytest.raises(ValueError, match=r"batch_size=16 is for all ranks together, and 3 ranks do not divide it; use .*15"):
