@@ -14,8 +14,9 @@ from viewmill.augment.presets import PRESETS, names
 
 PROSE = {"note", "reported", "rows", "documents", "method", "variant", "form", "verified", "use", "source", "id"}
 
-OURS = {"simclr_pil", "mae_cifar", "dino_cifar"}
-"""Presets that no paper has: SimCLR in torchvision's ops on Pillow, MAE's and DINO's views at 32 px."""
+OURS = {"simclr_pil", "mae_cifar", "dino_cifar", "probe_rotnet", "finetune"}
+"""Presets that the collection has not: SimCLR in torchvision's ops on Pillow, MAE's and DINO's views at 32 px, and views that
+RotNet's probes and fine-tuning train on."""
 
 ADDED = {
     "cpc_v2": 2, "jigsaw_pytorch": 2, "jigsaw_revisiting": 2, "damaged_jigsaw": 2, "lci": 1, "context_encoder_alexnet": 4,
