@@ -10,6 +10,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+import torch.distributed as dist
+
 from ..models.training import checkpoint, process
 from ..models.training.errors import RunFailure
 
@@ -51,9 +54,8 @@ def work_through(work: Work, total: int, out: Path, job: Mapping[str, Any], worl
     """
     own = folder_of(job, out, what)
     folder, step = own / "checkpoints", 0
-    found = checkpoint.find(own, "auto")
-    if found is not None:
-        _, state = found
+    state = _of_rank_0(world, _latest(own) if world.rank == 0 else None)
+    if state is not None:
         work.load_state_dict(state["work"])
         step = state["step"]
         if random and world.rank < len(state["random"]):
@@ -85,3 +87,17 @@ def work_through(work: Work, total: int, out: Path, job: Mapping[str, Any], worl
                 saved_at = time.monotonic()
             if stopped and step < total:
                 raise Stopped(stopped, what, step, total, folder)
+
+
+def _latest(own: Path) -> dict[str, Any] | None:
+    found = checkpoint.find(own, "auto")
+    return None if found is None else found[1]
+
+
+def _of_rank_0(world: process.World, value: Any) -> Any:
+    """Rank 0's value on every rank. The files are its own: others may look before they are there, or on another disk."""
+    if world.size == 1:
+        return value
+    held = [value]
+    dist.broadcast_object_list(held, src=0, device=torch.device("cpu"))
+    return held[0]

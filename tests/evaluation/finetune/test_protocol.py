@@ -139,6 +139,19 @@ def test_a_tuning_that_was_stopped_goes_on_and_ends_as_if_it_had_not(
     assert all(torch.equal(ends[0][key], ends[1][key]) for key in ends[0])
 
 
+def test_batch_norm_learns_and_a_callers_chance_does_not_matter(tmp_path: Path) -> None:
+    ends = []
+    for number in (1, 2):
+        torch.manual_seed(number)
+        np.random.seed(number)
+        here = task(tmp_path / str(number), encoder=convnet())
+        run(here, FinetuneConfig(mixup=0.8, **SHORT))
+        ends.append(torch.load(next((tmp_path / str(number)).rglob("step-*.pt")))["work"]["classifier"])
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    mean = "layers.1.running_mean"
+    assert not torch.allclose(ends[0][f"encoder.whole.{mean}"], here.encoder.module.state_dict()[mean], atol=1e-3)
+
+
 def test_another_seed_is_another_tuning(tmp_path: Path) -> None:
     ends = []
     for seed in (0, 1):
