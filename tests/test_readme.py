@@ -18,6 +18,10 @@ SHORT = {
     "simclr": ["model.backbone=convnet4", "steps=2", "batch_size=8", "knn.every=0"],
     "mae": ["model.backbone=vit_tiny_patch16_224", "model.depth=1", "model.decoder_depth=1", "model.decoder_dim=32",
             "model.decoder_heads=2", "steps=1", "batch_size=4", "knn.every=0"],
+    "knn": ["k=[3]"],
+    "linear": ["epochs=1", "batch_size=8"],
+    "layers": ["epochs=1", "batch_size=8"],
+    "finetune": ["epochs=1", "batch_size=8", "warmup_epochs=0"],
 }
 
 
@@ -27,7 +31,8 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with data/train-0000.tar ... train-0009.tar, 4 pictures each, keys 00000 to 00039."""
+    """A folder with data/train-0000.tar ... train-0009.tar, 4 pictures each of as many classes, keys 00000 to 00039; and
+    data/test-0000.tar."""
     folder = tmp_path_factory.mktemp("readme")
     rng = np.random.default_rng(0)
 
@@ -36,8 +41,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(rng.integers(0, 256, (90, 120, 3), dtype=np.uint8)).save(buffer, "JPEG")
         return buffer.getvalue()
 
-    for shard in range(10):
-        write_shard(folder / "data" / f"train-{shard:04d}.tar",
+    for name, shard in (*(("train", number) for number in range(10)), ("test", 0)):
+        write_shard(folder / "data" / f"{name}-{shard:04d}.tar",
                     [(f"{4 * shard + i:05d}", {"jpg": jpeg(), "cls": b"%d" % i}) for i in range(4)])
     return folder
 
@@ -48,7 +53,7 @@ def commands() -> list[str]:
 
 
 def test_there_is_something_to_run() -> None:
-    assert len(blocks("python")) == 6 and len(commands()) == 8
+    assert len(blocks("python")) == 6 and len(commands()) == 12
 
 
 @pytest.mark.parametrize("code", blocks("python"))
@@ -61,7 +66,7 @@ def test_commands_run_in_their_order(place: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(place)
     for command in commands():
         words = shlex.split(command)[1:]
-        more = SHORT.get(words[1], []) if words[0] == "train" else []
+        more = SHORT.get(words[1], []) if words[0] in ("train", "eval") else []
         given = {word.split("=")[0] for word in more}
         words = [word for word in words if word.split("=")[0] not in given]
         assert main([*words, *more]) == 0, (command, capsys.readouterr().err)
