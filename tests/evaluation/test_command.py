@@ -14,11 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from viewmill import cli
 from viewmill.evaluation import command
 from viewmill.evaluation.command import PROTOCOLS, default_out, manual, read
+from viewmill.models.training import process
 from viewmill.models.training.manual import rows
+
+from tests.world import World
 
 from .test_encoder import write_run
 
@@ -169,3 +173,20 @@ def test_a_stopped_evaluation_says_how_to_go_on_and_does(words: list[str], tmp_p
     assert ran.wait(30) == status
     assert f"stopped by {signal.Signals(number).name} after step" in rest and "give the same command again to go on" in rest
     assert list((tmp_path / "o").rglob("step-*.pt")) and not (tmp_path / "o" / "linear.json").exists()
+
+
+def on_a_rank(words: list[str]) -> float:
+    name, what, config, own = read(words)
+    rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    here = process.World(rank, ranks, rank, ranks, torch.device("cpu"))
+    return float(command.evaluate(name, what, config, own, here)["top1"])
+
+
+@pytest.mark.parametrize("protocol", ["knn k=[5]", "linear epochs=3 batch_size=18 lr=[0.01]"])
+def test_two_ranks_find_what_one_process_finds(words: list[str], tmp_path: Path, world: World, protocol: str) -> None:
+    name, *keys = protocol.split()
+    line = [name, *words, *keys, "cache=false"]
+    assert cli.main(["eval", *line, f"out={tmp_path / 'one'}"]) == 0
+    alone = json.loads((tmp_path / "one" / f"{name}.json").read_text())["top1"]
+    for found in world(2, on_a_rank, [*line, f"out={tmp_path / 'two'}"]):
+        assert found == alone
