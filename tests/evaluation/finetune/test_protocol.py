@@ -142,9 +142,9 @@ def test_a_tuning_that_was_stopped_goes_on_and_ends_as_if_it_had_not(
 def test_batch_norm_learns_and_a_callers_chance_does_not_matter(tmp_path: Path) -> None:
     ends = []
     for number in (1, 2):
+        here = task(tmp_path / str(number), encoder=convnet())
         torch.manual_seed(number)
         np.random.seed(number)
-        here = task(tmp_path / str(number), encoder=convnet())
         run(here, FinetuneConfig(mixup=0.8, **SHORT))
         ends.append(torch.load(next((tmp_path / str(number)).rglob("step-*.pt")))["work"]["classifier"])
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
