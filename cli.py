@@ -110,7 +110,15 @@ def list_names(what: Annotated[str, typer.Argument(metavar="methods|recipes")]) 
 
 @app.command(context_settings=ANY_WORDS, add_help_option=False)
 def bench(words: Annotated[list[str] | None, typer.Argument(metavar="RECIPE... data=... [KEY=VALUE]...")] = None) -> int:
-    """Measure RECIPEs' views beside bare decoding of the same images and other libraries. `bench --help` lists all keys."""
+    """Measure RECIPEs' views beside bare decoding of the same images and other libraries. `bench --help` lists all keys.
+
+    `bench methods` trains methods and judges them beside their untrained networks; `bench methods --help` lists its keys.
+    """
+    if words and words[0] == "methods":
+        from viewmill.evaluation.scoreboard.command import main as compare
+        from viewmill.train import read
+
+        return compare(words[1:], read)
     if "--diagnose" in (words or []):
         return _diagnose([word for word in words or [] if word != "--diagnose"])
 

@@ -188,14 +188,17 @@ class RunConfig:
                 raise ValueError(f"{name} needs a path, a pattern or a list of them, got {data!r}")
 
 
-def describe(config: type) -> list[tuple[str, str, str]]:
-    """(key, default, meaning) of every key below a config class; default "" where the method's published value stands."""
-    rows, types = [], get_type_hints(config)
+def describe(config: Any) -> list[tuple[str, str, str]]:
+    """(key, default, meaning) of every key below a config class, or below one whose values are the defaults; default "" where
+    the method's published value stands."""
+    rows, types = [], get_type_hints(config if isinstance(config, type) else type(config))
     for f in fields(config):
+        default = f.default if isinstance(config, type) else getattr(config, f.name)
         if is_dataclass(types[f.name]):
-            rows += [(f"{f.name}.{name}", value, meaning) for name, value, meaning in describe(types[f.name])]
+            part = types[f.name] if default is MISSING else default
+            rows += [(f"{f.name}.{name}", value, meaning) for name, value, meaning in describe(part)]
         else:
-            rows.append((f.name, "" if f.default is MISSING else shown(f.default), f.metadata.get("meaning", "")))
+            rows.append((f.name, "" if default is MISSING else shown(default), f.metadata.get("meaning", "")))
     return rows
 
 
