@@ -90,8 +90,9 @@ class Heads:
         return torch.cat(scores, 1)
 
     def _logits(self, kind: str, x: Tensor) -> Tensor:
-        """(B, R, classes)"""
-        return F.linear(x, self.weight[kind].flatten(0, 1), self.bias[kind].flatten()).unflatten(1, (-1, self.classes))
+        """(B, R, classes), in full precision also inside a backbone's autocast: bfloat16 would make answers of equal scores."""
+        with torch.autocast(x.device.type, enabled=False):
+            return F.linear(x, self.weight[kind].flatten(0, 1), self.bias[kind].flatten()).unflatten(1, (-1, self.classes))
 
     def state_dict(self) -> dict[str, Any]:
         return {"weight": {k: v.detach().cpu().clone() for k, v in self.weight.items()},

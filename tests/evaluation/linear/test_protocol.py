@@ -13,12 +13,15 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from viewmill.augment.presets import recipe
+from viewmill.evaluation.encoder import Encoder
 from viewmill.evaluation.linear import LinearConfig, run
 from viewmill.evaluation.linear.heads import Heads
 from viewmill.evaluation.linear.training import Answers, Training, best_of
-from viewmill.evaluation.pictures import Pictures
+from viewmill.evaluation.pictures import Pictures, evaluation_recipe
 from viewmill.evaluation.resumable import Stopped
 from viewmill.evaluation.task import Task
+from viewmill.models.backbone import backbone
 from viewmill.models.training.config import OptimizerConfig
 from viewmill.pipelines.order import Order
 from viewmill.pipelines.source import open_source
@@ -61,6 +64,19 @@ def test_a_split_of_the_training_images_chooses_and_test_images_only_when_asked(
     asked = run(task(tmp_path / "test"), LinearConfig(lr=(1e-5, 0.3), select="test", **SHORT))
     assert asked["chosen_on"] == "test" and asked["train_images"] == 200
     assert asked["top1"] == max(head["top1"] for head in asked["heads"])
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_the_fifty_two_heads_of_dinov2_train_in_one_pass(tmp_path: Path, cached: bool) -> None:
+    torch.manual_seed(0)
+    module, dim = backbone("vit_tiny_patch16_224", 16, patch_px=8, embed_dim=24, depth=4, heads=3)
+    vit = Encoder(module, dim, 16, evaluation_recipe(recipe("probe"), 16), "a small ViT").requires_grad_(False)
+    config = LinearConfig(protocol="dinov2", steps=30, batch_size=20, cached=cached, sidecar=False)
+    result = run(task(tmp_path, encoder=vit), config)
+    assert [head["kind"] for head in result["heads"][::13]] == ["cls1", "cls1+mean", "cls4", "cls4+mean"]
+    assert len(result["heads"]) == 52 and result["steps"] == 30
+    best = max(result["heads"], key=lambda head: head["top1"])
+    assert result["chosen"] == {"kind": best["kind"], "lr": best["lr"]} and best["top1"] > 0.3
 
 
 def test_what_was_chosen_is_trained_again_on_all_images_where_that_is_asked(tmp_path: Path) -> None:
