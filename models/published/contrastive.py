@@ -18,6 +18,6 @@ CONTRASTIVE = (
         fields_32px={"backbone": "resnet18", "temperature": 0.5},
         metric="knn",
         small=("model.backbone=convnet4", "batch_size=256", "epochs=2", "optimizer.name=adamw", "optimizer.lr=2e-3",
-               "optimizer.scaling=none", "optimizer.weight_decay=1e-4"),
+               "optimizer.scaling=none", "optimizer.weight_decay=1e-4", "model.temperature=0.2"),
     ),
 )
