@@ -64,7 +64,8 @@ class Metrics:
 
 
 def draw_curves(out: Path) -> Path | None:
-    """out/curves.png from out/metrics.jsonl: loss, kNN where there is one, learning rate, over epochs. None without lines."""
+    """out/curves.png from out/metrics.jsonl: loss, kNN where there is one, learning rate, health where it was measured, over
+    epochs. None without lines."""
     rows = read(out / "metrics.jsonl")
     losses = [(row["epoch"], row["loss"]) for row in rows if row.get("loss") is not None]
     if not losses:
@@ -75,10 +76,14 @@ def draw_curves(out: Path) -> Path | None:
     accuracy = [(r["epoch"], r["knn"]) for r in rows if r.get("knn") is not None]
     if accuracy:
         panels = {"loss": losses, "kNN accuracy": accuracy, "learning rate": panels["learning rate"]}
+    for name, title in (("std", "standard deviation of features"), ("rankme", "RankMe")):
+        points = [(r["epoch"], r[f"health_{name}"]) for r in rows if r.get(f"health_{name}") is not None]
+        panels |= {title: points} if len(points) > 1 else {}
     figure = Figure(figsize=(4.2 * len(panels), 3.2), layout="constrained")
     for number, (title, points) in enumerate(panels.items(), 1):
         axes = figure.add_subplot(1, len(panels), number)
-        style = {"marker": "o", "markersize": 3} if title == "kNN accuracy" else {"alpha": 0.35 if title == "loss" else 1.0}
+        seldom = title not in ("loss", "learning rate")
+        style = {"marker": "o", "markersize": 3} if seldom else {"alpha": 0.35 if title == "loss" else 1.0}
         axes.plot(*zip(*points, strict=True), linewidth=1.2, color="C0", **style)
         if title == "loss":
             axes.plot([p[0] for p in points], _smooth([p[1] for p in points]), linewidth=1.6, color="C0")

@@ -60,6 +60,12 @@ def test_curves_are_drawn_with_and_without_knn(tmp_path: Path) -> None:
     draw_curves(tmp_path)
     wide = Image.open(tmp_path / "curves.png").size
     assert wide[0] == 3 * narrow[0] // 2 and wide[1] == narrow[1]
+    log = Metrics(tmp_path, 29, tensorboard=False)
+    for step in (30, 31):
+        log.write(step, step / 4, {"loss": 1.0, "health_std": 0.5, "health_rankme": 9.0})
+    log.close()
+    draw_curves(tmp_path)
+    assert Image.open(tmp_path / "curves.png").width == 5 * narrow[0] // 2
 
 
 def test_tensorboard_gets_the_same_scalars(tmp_path: Path) -> None:
