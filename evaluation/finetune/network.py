@@ -50,7 +50,9 @@ class Classifier(nn.Module):
             (tokens,) = self.encoder.module.forward_intermediates(  # type: ignore[operator]
                 images, indices=1, norm=False, output_fmt="NLC", intermediates_only=True)
             features = tokens.mean(1)
-        scores: Tensor = self.head(features.flatten(1))
+        # In full precision also inside autocast: bfloat16 would make answers of equal scores.
+        with torch.autocast(features.device.type, enabled=False):
+            scores: Tensor = self.head(features.flatten(1).float())
         return scores
 
     def same_on_all_ranks(self) -> None:

@@ -111,6 +111,14 @@ def test_of_a_method_the_encoder_alone_learns() -> None:
     assert trains == {"backbone"} and classifier(torch.randn(2, 3, 16, 16)).shape == (2, 5)
 
 
+def test_the_head_keeps_full_precision_inside_autocast() -> None:
+    classifier, images = Classifier(convnet(), 5, TUNINGS["small"]).eval(), torch.randn(2, 3, 16, 16)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        features, scores = classifier.encoder(images), classifier(images)
+    assert features.dtype == torch.bfloat16 and scores.dtype == torch.float32
+    torch.testing.assert_close(scores, classifier.head(features.float()).detach())
+
+
 def test_drop_path_is_given_to_the_copy_alone() -> None:
     encoder = vit()
     classifier = Classifier(encoder, 5, TUNINGS["deit"])
