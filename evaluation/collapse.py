@@ -16,6 +16,7 @@ ENOUGH_IMAGES = 32
 # negatives up to 1.0000, so that no level tells them from collapsed ones, and only time does. Twenty steps later SimCLR's
 # embeddings have a std above 0.24 and a rank above 8, MAE's features 0.36 and 6. Runs made to collapse (agreement alone, five
 # heads and rates) stay below 0.05 and a rank of 4; those with a last batch norm keep a std of 0.2 to 0.6, at a rank of 2.4 to 3.
+# DINO's teacher, in eight short runs: entropy 0.2 to 0.72, of the marginal 0.55 to 0.94, KL 0.9 to 4.4.
 ALIKE_STD, ALIKE_COSINE, FEW_DIRECTIONS = 0.05, 0.9975, 3.0
 ONE_PROTOTYPE, UNIFORM, NO_KL = 0.1, 0.98, 0.02
 

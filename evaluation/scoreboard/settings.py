@@ -45,7 +45,7 @@ class BenchConfig:
     torch_threads: int | None = key("threads of torch on the CPU; null: the cores that rendering leaves", None)
     threads: int | None = key("threads that render pictures; null: a share of the cores", None)
     knn: KnnEvalConfig = key("", KnnEvalConfig(k=(20,)))
-    linear: LinearConfig = key("", LinearConfig(epochs=20))
+    linear: LinearConfig = key("", LinearConfig(epochs=10))
     finetune: FinetuneConfig = key("", FinetuneConfig(epochs=3))
     layers: LayersConfig = key("", LayersConfig(values=2048, cached=True, epochs=10))
 

@@ -41,6 +41,9 @@ def test_while_the_rate_warms_up_a_network_is_as_it_began() -> None:
     {"health_std": 0.4741, "health_rankme": 6.8, "health_negative": 0.6962},
     {"health_std": 0.2407, "health_rankme": 39.8, "health_negative": 0.9176, "embed_std": 0.2455, "embed_rankme": 8.3,
      "embed_negative": 0.9241},
+    # DINO in its hundredth step.
+    HEALTHY | {"embed_std": 0.613, "embed_rankme": 21.1, "embed_negative": 0.587, "teacher_entropy": 0.413,
+               "teacher_marginal_entropy": 0.655, "kl": 1.231},
     # A healthy teacher: sharp for each image, all prototypes in use; and one that is not yet sharp, but learnt from.
     HEALTHY | {"teacher_entropy": 0.4, "teacher_marginal_entropy": 0.95, "kl": 1.5},
     HEALTHY | {"teacher_entropy": 0.99, "teacher_marginal_entropy": 1.0, "kl": 0.3},

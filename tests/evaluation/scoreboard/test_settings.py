@@ -61,4 +61,4 @@ def test_the_manual_says_how_each_method_is_judged() -> None:
     said = manual()
     for name, info in METHODS.items():
         assert f"{name:<12} {info.metric}" in said
-    assert "linear.epochs=20" in said and "finetune_images=5000" in said  # the bench's own defaults
+    assert "linear.epochs=10" in said and "finetune_images=5000" in said  # the bench's own defaults
