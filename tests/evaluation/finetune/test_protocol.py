@@ -186,13 +186,13 @@ def test_what_cannot_be_tuned_is_refused(tmp_path: Path) -> None:
 
 def on_a_rank(folder: str) -> tuple[list[bool], np.ndarray]:
     rank, ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    result = run(task(Path(folder), encoder=vit(), rank=rank, ranks=ranks), FinetuneConfig(lr=3e-3, **SHORT))
+    result = run(task(Path(folder), encoder=vit(), rank=rank, ranks=ranks), FinetuneConfig(lr=3e-3, **{**SHORT, "epochs": 1}))
     state = torch.load(next(Path(folder).rglob("step-*.pt")))["work"]["classifier"]
     return result["correct"].tolist(), state["encoder.whole.blocks.0.attn.qkv.weight"].numpy()
 
 
 def test_two_ranks_tune_the_network_of_one(tmp_path: Path, world: Callable[..., list[Any]]) -> None:
-    alone = run(task(tmp_path / "one", encoder=vit()), FinetuneConfig(lr=3e-3, **SHORT))
+    alone = run(task(tmp_path / "one", encoder=vit()), FinetuneConfig(lr=3e-3, **{**SHORT, "epochs": 1}))
     state = torch.load(next((tmp_path / "one").rglob("step-*.pt")))["work"]["classifier"]
     for correct, weight in world(2, on_a_rank, str(tmp_path / "two")):
         np.testing.assert_allclose(weight, state["encoder.whole.blocks.0.attn.qkv.weight"].numpy(), rtol=1e-2, atol=2e-4)
