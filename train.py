@@ -28,6 +28,7 @@ import torch
 from torch import nn
 from viewmill import __version__
 from viewmill.augment.draw import DRAW_VERSION
+from viewmill.augment.presets import PRESETS
 from viewmill.augment.recipe import Recipe
 from viewmill.evaluation.monitor import Monitor
 from viewmill.evaluation.online import OnlineKnn
@@ -66,7 +67,8 @@ def read(words: Sequence[str]) -> tuple[RunConfig, Recipe]:
         raise ValueError(f"which method? viewmill train METHOD data=... [key=value ...], METHOD one of {', '.join(METHODS)}")
     info = method_info(words[0])
     # A recipe for 32 px images brings the network and the numbers for such images; each can still be given.
-    small = f"recipe={info.recipe_32px}" in words[1:] and info.recipe_32px != info.recipe
+    others = {word.removeprefix("recipe=") for word in words[1:] if word.startswith("recipe=")} - {info.recipe}
+    small = any(name in PRESETS and PRESETS[name].recipe.instances[0].size_hw == (32, 32) for name in others)
     return resolve(info.name, words[1:], info.numbers(small=small), info.config(**(info.fields_32px if small else {})))
 
 

@@ -45,10 +45,12 @@ dino_cifar = Recipe(name="dino_cifar", views=(
     _small("global", 32, (0.4, 1.0), Solarize(p=0.2, threshold=128)),
     _small("local", 16, (0.05, 0.4), count=6),
 ))
+dino_2x32 = Recipe(name="dino_2x32", views=(_small("global", 32, (0.2, 1.0), count=2),))
 
 _CODE = "facebookresearch/dino @ 7c446df; arXiv 2104.14294"
 
 PRESETS = (
     *(Preset(recipe, _CODE) for recipe in (dino, dino_800ep, dino_r50, dino_2x224)),
     Preset(dino_cifar, _CODE, "our 32 px form: 6 local views of 16 px, no blur"),
+    Preset(dino_2x32, _CODE, "our 32 px form without local views, which in runs of minutes cost more than they bring; no blur"),
 )

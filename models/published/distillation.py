@@ -6,7 +6,7 @@ from ..info import MethodInfo
 
 DISTILLATION = (
     MethodInfo(
-        name="dino", module="dino", cls="DINO", recipe="dino", recipe_32px="dino_cifar",
+        name="dino", module="dino", cls="DINO", recipe="dino", recipe_32px="dino_2x32",
         paper="Caron et al. 2021, Emerging Properties in Self-Supervised Vision Transformers, arXiv:2104.14294",
         published={
             # The authors' plain ViT-S/16 run, on 8 GPUs of 64 images; their longer ones warm the teacher's temperature up.
@@ -17,6 +17,12 @@ DISTILLATION = (
         },
         fields_32px={"backbone": "vit_tiny_patch16_224", "patch_px": 4, "prototypes": 4096},
         metric="knn",
-        small=("model.backbone=convnet4", "model.patch_px=null", "batch_size=256", "epochs=2"),
+        # Sharp at first: a teacher that knows nothing yet must at least be decided. Its momentum is the published one: faster
+        # teachers fell behind the untrained network.
+        small=("model.backbone=convnet4", "model.patch_px=null", "model.prototypes=1024", "model.head_hidden=512",
+               "model.head_bottleneck=128", "model.head_norm=true", "model.frozen_epochs=0",
+               "model.first_teacher_temperature=0.02", "model.teacher_temperature_epochs=1", "batch_size=128", "epochs=2",
+               "optimizer.lr=2e-3", "optimizer.scaling=none", "optimizer.weight_decay=1e-4", "optimizer.final_weight_decay=null",
+               "schedule.warmup_epochs=0.1"),
     ),
 )

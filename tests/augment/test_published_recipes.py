@@ -14,7 +14,7 @@ from viewmill.augment.presets import PRESETS, names
 
 PROSE = {"note", "reported", "rows", "documents", "method", "variant", "form", "verified", "use", "source", "id"}
 
-OURS = {"simclr_pil", "mae_cifar", "dino_cifar", "probe_rotnet", "finetune"}
+OURS = {"simclr_pil", "mae_cifar", "dino_cifar", "dino_2x32", "probe_rotnet", "finetune"}
 """Presets that the collection has not: SimCLR in torchvision's ops on Pillow, MAE's and DINO's views at 32 px, and views that
 RotNet's probes and fine-tuning train on."""
 

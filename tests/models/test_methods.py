@@ -48,6 +48,12 @@ def test_the_small_run_of_each_method_is_one_for_32_px(name: str) -> None:
     assert build(name, run.model, image_px=32).feature_dim > 0
 
 
+def test_any_recipe_for_32_px_brings_the_network_for_it() -> None:
+    for recipe, patch_px in (("dino_cifar", 4), ("dino_2x32", 4), ("dino", None)):
+        assert read(["dino", "data=train.tar", f"recipe={recipe}"])[0].model.patch_px == patch_px
+    assert read(["dino", "data=train.tar", "recipe=dino_cifar", "model.patch_px=8"])[0].model.patch_px == 8
+
+
 def test_numbers_of_the_experiment_on_32_px_go_over_those_on_imagenet_part_by_part() -> None:
     info = MethodInfo(
         "some", "simclr", "SimCLR", "nobody 2000", "simclr", "simclr_cifar", metric="knn", small=(),
