@@ -197,3 +197,23 @@ def test_two_ranks_tune_the_network_of_one(tmp_path: Path, world: Callable[..., 
     for correct, weight in world(2, on_a_rank, str(tmp_path / "two")):
         np.testing.assert_allclose(weight, state["encoder.whole.blocks.0.attn.qkv.weight"].numpy(), rtol=1e-2, atol=2e-4)
         assert sum(a != b for a, b in zip(correct, alone["correct"].tolist(), strict=True)) <= 1
+
+
+def draws_on_a_rank(folder: str) -> float:
+    """What this rank draws before its first step."""
+    rank, ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    drawn, step = [], Tuned.step
+
+    def drawing(self: Tuned, number: int) -> Any:
+        drawn.append(float(np.random.rand()))
+        return step(self, number)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Tuned, "step", drawing)
+        run(task(Path(folder), encoder=convnet(), rank=rank, ranks=ranks), FinetuneConfig(**{**SHORT, "epochs": 1}))
+    return drawn[0]
+
+
+def test_each_rank_mixes_by_draws_of_its_own(tmp_path: Path, world: Callable[..., list[Any]]) -> None:
+    first, second = world(2, draws_on_a_rank, str(tmp_path))
+    assert first != second
