@@ -74,12 +74,21 @@ class _Module:
     statements: dict[str, list[ast.stmt]] = field(default_factory=dict)
     loose: list[ast.stmt] = field(default_factory=list)
     imports: dict[str, Definition] = field(default_factory=dict)
+    _essences: dict[str, str] = field(default_factory=dict, repr=False)
+    _used: dict[str, tuple[tuple[str, str | None], ...]] = field(default_factory=dict, repr=False)
 
     def essence(self, name: str) -> str:
-        return "\n".join(ast.dump(statement) for statement in (self.statements[name] if name else self.loose))
+        if name not in self._essences:
+            self._essences[name] = "\n".join(ast.dump(statement) for statement in (self.statements[name] if name else self.loose))
+        return self._essences[name]
 
-    def used_by(self, name: str) -> Iterator[tuple[str, str | None]]:
+    def used_by(self, name: str) -> tuple[tuple[str, str | None], ...]:
         """(name, attribute of it or None) of all that a definition mentions."""
+        if name not in self._used:  # most of the code is behind every cell
+            self._used[name] = tuple(dict.fromkeys(self._mentioned(name)))
+        return self._used[name]
+
+    def _mentioned(self, name: str) -> Iterator[tuple[str, str | None]]:
         for statement in self.statements[name] if name else self.loose:
             for node in ast.walk(statement):
                 if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
