@@ -153,6 +153,8 @@ def _assign(tree: DictConfig, key: str, text: str, also: Sequence[str] = ()) -> 
     value = text if key in PATHS and not text.startswith("[") else _value(text)
     if key in PATHS and text in ("null", "None"):
         value = None
+    if not isinstance(value, list) and value is not None and _is_open_list(_hint(tree, key)):
+        value = [value]  # k=20 is k=[20]
     try:
         OmegaConf.update(tree, key, value)
         OmegaConf.to_container(tree, resolve=True)
@@ -161,12 +163,23 @@ def _assign(tree: DictConfig, key: str, text: str, also: Sequence[str] = ()) -> 
 
 
 def _wanted(tree: DictConfig, key: str) -> str:
+    return _named(_hint(tree, key))
+
+
+def _hint(tree: DictConfig, key: str) -> Any:
+    """The annotation of a key."""
     parent = tree
     *path, name = key.split(".")
     for part in path:
         parent = parent._get_node(part)  # type: ignore[assignment]
     kind = OmegaConf.get_type(parent)
-    return _named(get_type_hints(kind).get(name, Any) if is_dataclass(kind) else Any)
+    return get_type_hints(kind).get(name, Any) if is_dataclass(kind) else Any
+
+
+def _is_open_list(hint: Any) -> bool:
+    """Whether it may be a tuple of any length."""
+    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return any(get_origin(part) is tuple and Ellipsis in get_args(part) for part in parts)
 
 
 def _named(hint: Any) -> str:

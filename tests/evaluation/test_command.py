@@ -153,6 +153,14 @@ def test_keys_reach_their_owner() -> None:
     assert (name, what, config.max_images, own.k, config.remote.attempts) == ("knn", "resnet18", 9, (7,), 2)
 
 
+def test_a_single_value_is_a_list_of_one() -> None:
+    assert read(["knn", "r", "data=a", "test_data=b", "k=7"])[3].k == (7,)
+    assert read(["linear", "r", "data=a", "test_data=b", "lr=0.3", "kinds=cls4"])[3].lr == (0.3,)
+    assert read(["linear", "r", "data=a", "test_data=b", "lr=null"])[3].lr is None
+    with pytest.raises(ValueError, match=r"k needs a list like \[int\], got 'many'"):
+        read(["knn", "r", "data=a", "test_data=b", "k=many"])
+
+
 @pytest.mark.parametrize(("number", "status"), [
     (signal.SIGTERM, 0), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)])
 def test_a_stopped_evaluation_says_how_to_go_on_and_does(words: list[str], tmp_path: Path, number: int, status: int) -> None:
