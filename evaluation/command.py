@@ -147,8 +147,9 @@ def evaluate(name: str, what: str, config: EvalConfig, own: Any, world: process.
                     threads)
     out = Path(config.out or default_out(what))
     leader = world.rank == 0
-    task = Task(encoder, train, test, out, world, threads, config.seed, config.cache,
-                autocast_for(config.precision, world.device), _say if leader else _silent)
+    autocast = autocast_for(config.precision, world.device)
+    kept = out if autocast is nullcontext else out / "bf16"  # other features, and other steps, than in full precision
+    task = Task(encoder, train, test, kept, world, threads, config.seed, config.cache, autocast, _say if leader else _silent)
     with process.alone_in(out) if leader else nullcontext():
         began = time.monotonic()
         task.say(f"encoder    {encoder.name}, {sum(p.numel() for p in encoder.module.parameters()) / 1e6:.2f} million weights, "

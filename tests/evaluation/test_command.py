@@ -78,6 +78,14 @@ def test_the_second_evaluation_finds_the_features_of_the_first(words: list[str],
     assert cli.main(["eval", "knn", *words, "k=[9]"]) == 0
 
 
+def test_features_of_half_precision_are_kept_apart(words: list[str], tmp_path: Path) -> None:
+    for precision in ("fp32", "bf16"):
+        assert cli.main(["eval", "knn", *words, "k=3", f"out={tmp_path / 'o'}", f"precision={precision}"]) == 0
+    full, half = ({path.relative_to(folder) for path in folder.rglob("*.safetensors")}
+                  for folder in (tmp_path / "o" / "features", tmp_path / "o" / "bf16" / "features"))
+    assert full and full == half
+
+
 @pytest.mark.parametrize("protocol", ["linear", "linear solver=lbfgs"])
 def test_a_linear_probe(words: list[str], protocol: str, capsys: pytest.CaptureFixture[str]) -> None:
     name, *more = protocol.split()
