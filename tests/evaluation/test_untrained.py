@@ -15,7 +15,7 @@ from viewmill.evaluation.untrained import calibrated, initialized, raw_pixels
 from viewmill.models.training import checkpoint
 from viewmill.pipelines.source import open_source
 
-from tests.test_train import write_shard
+from tests.train.runs import write_shard
 
 CPU = torch.device("cpu")
 

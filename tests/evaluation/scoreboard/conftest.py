@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.test_train import write_shard
+from tests.train.runs import write_shard
 
 TINY = ("train.batch_size=16", "train.epochs=1", "train.log_every=1", "train.loader.sidecar=false",
         "simclr.model.backbone=test_resnet", "seeds=1", "torch_threads=1", "threads=1", "knn.k=[3]",

@@ -1,0 +1,59 @@
+"""Several ranks train like one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from viewmill import train as training
+from viewmill.models.training import metrics
+from viewmill.models.training.process import World
+
+from .runs import REPOSITORY, last_state, mae_words, two_ranks, wait_for_step, words
+
+
+def test_two_ranks_train_like_one_and_their_checkpoint_goes_on_alone(shards: Path, tmp_path: Path) -> None:
+    # MAE has no batch norm, so two ranks of 8 images must do what one rank does with 16.
+    common = ["epochs=2", "steps=6", "checkpoint.steps=4"]
+    alone, both = tmp_path / "alone", tmp_path / "both"
+    processes = two_ranks(mae_words(shards, both, *common))
+    training.train(*training.read(mae_words(shards, alone, *common)))
+    ends = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], ends
+    assert "6 steps" in ends[0][0] and ends[1][0] == ""  # rank 0 alone speaks
+    losses = [[row["loss"] for row in metrics.read(out / "metrics.jsonl")] for out in (alone, both)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    one, two = last_state(both)["random"]
+    assert not torch.equal(one["torch"], two["torch"])  # each rank draws on its own
+    assert last_state(both)["loader"] == last_state(alone)["loader"]
+    (both / "checkpoints" / "step-00000006.pt").unlink()
+    training.train(*training.read(mae_words(shards, both, *common)))
+    assert [row["loss"] for row in metrics.read(both / "metrics.jsonl")] == pytest.approx(losses[0], rel=1e-3)
+
+
+def test_ranks_that_do_not_divide_the_batch_are_refused(shards: Path, tmp_path: Path) -> None:
+    world = World(rank=0, size=3, local_rank=0, local_size=3, device=torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"batch_size=16 is for all ranks together, and 3 ranks do not divide it; use .*15"):
+        training._train(*training.read(words(shards, tmp_path)), world)
+
+
+@pytest.mark.slow
+def test_torchrun_stops_on_sigterm_and_goes_on(shards: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(REPOSITORY / "train.py"),
+               *words(shards, tmp_path, "epochs=200")]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / ".dev")}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for_step(tmp_path, 7, process)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    stopped = last_state(tmp_path)["step"]
+    assert stopped >= 7 and f"stopped by SIGTERM after step {stopped} of 1000" in out, err
+    more = subprocess.run([*command, f"steps={stopped + 2}"], env=environment, capture_output=True, text=True, timeout=120)
+    assert more.returncode == 0 and last_state(tmp_path)["step"] == stopped + 2, more.stderr
+    rows = [row["step"] for row in metrics.read(tmp_path / "metrics.jsonl") if "loss" in row]
+    assert rows == list(range(1, stopped + 3))
