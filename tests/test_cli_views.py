@@ -87,7 +87,7 @@ def test_bench_diagnoses_a_run(shard: Path, tmp_path: Path, capsys: pytest.Captu
     ([*DIAGNOSE, "rounds=3", "data=x"], "unknown key 'rounds'"),
     (DIAGNOSE, "simclr needs images: data=PATTERN"),
     (["bench", "--diagnose", "data=x"], "which method?"),
-    (["bench", "dino", "--diagnose", "data=x"], "unknown method 'dino'"),
+    (["bench", "dinosaur", "--diagnose", "data=x"], "unknown method 'dinosaur'"),
     (["preview", "dno", "data=x"], "there is no recipe 'dno'; did you mean 'dino'?"),
     (["preview", "dino"], "preview needs images: data=PATTERN"),
     (["preview", "dino", "data=nowhere-*.tar"], "nowhere-*.tar"),

@@ -64,7 +64,7 @@ def test_a_storage_of_200_ms_a_read_gives_5_images_a_second_for_each_thread_and_
     report, said = examined(Sleepy(pictures(16)), TRIVIAL, threads=2, cores=2, read_ahead_bytes=0)
     found, verdict = report.ceilings, report.diagnosis
     assert found is not None and verdict is not None and report.setup.reads == 2
-    assert 5 < found.read_warm <= 10 and found.views <= 10
+    assert 5 < found.read_warm <= 10 and found.views <= 10.5  # of views the clock may start with a read under way
     assert min(found.decode or 0, found.render or 0, found.step) > 50
     assert verdict.binding == "read" and found.read_cold is None and "reading binds" in said
     (only,) = verdict.recommendations  # two reads at once, or as many as are made ahead
