@@ -280,7 +280,7 @@ def _diagnose(words: Sequence[str]) -> int:
     on_cpu, cores = world.device.type == "cpu", process.cores()
     torch_threads, threads = process.split_cores(cores, 1, not on_cpu, config.torch_threads, config.loader.threads)
     torch.set_num_threads(torch_threads)
-    take_step, weights = step.step_of(config, recipe, world)
+    take_step, weights = step.step_of(config, recipe, world, len(source))
 
     def open_loader(source: Any, recipe: Any, batch_size: int = config.batch_size, threads: int = threads, **loader: Any) -> Any:
         changed = replace(config, batch_size=batch_size, loader=replace(config.loader, **loader))

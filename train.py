@@ -104,7 +104,7 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
 
     # What to train. All ranks begin with the same weights; then each draws on its own.
     process.seed_all(config.seed)
-    method = build(config.method, config.model, image_px=image_side(recipe))
+    method = build(config.method, config.model, image_px=image_side(recipe), images=len(source))
     method = place(method, config, world)
     optimizer = build_optimizer(method, config.optimizer)
     process.seed_all(config.seed, world.rank)

@@ -6,11 +6,27 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+class Kept(nn.Module):
+    """A module whose buffers each rank keeps by itself: they differ from rank to rank by intent, or are the same without help.
+    DistributedDataParallel would send rank 0's to all before each forward pass."""
+
+
+def leave_alone(module: nn.Module) -> None:
+    """Have DistributedDataParallel, which is yet to wrap the module, leave the buffers of every `Kept` in it alone."""
+    kept = [f"{name}.{buffer}".lstrip(".") for name, part in module.named_modules() if isinstance(part, Kept)
+            for buffer, _ in part.named_buffers(recurse=False)]
+    nn.parallel.DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, kept)
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
 def gather(x: Tensor) -> tuple[Tensor, int]:

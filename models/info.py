@@ -18,8 +18,8 @@ class MethodInfo:
     published size and for 32 px images.
     published: a run's numbers (epochs, batch_size over all ranks, recipe, clip_grad, optimizer, schedule), as the paper's
     main experiment on ImageNet has them. published_32px: those that its experiment on 32 px images has otherwise; of optimizer
-    and schedule, the keys named here alone. fields_32px: its own fields for such images, as its authors or, where they have
-    none, we set them.
+    and schedule, the keys named here alone. fields: its own fields where they are not its class's defaults. fields_32px: those
+    that are others for 32 px images, as its authors or, where they have none, we set them.
     metric: what the method is judged by, named before anything is measured: kNN or a linear classifier on its features, the
     best layer of a linear classifier on each, or fine-tuning. small: key=value words of a run on 32 px images, beside
     recipe=recipe_32px, that takes 60 to 90 s on two cores.
@@ -34,6 +34,7 @@ class MethodInfo:
     published: dict[str, Any] = field(repr=False)
     metric: Literal["knn", "linear", "finetune", "layers"]
     small: tuple[str, ...] = field(repr=False)
+    fields: dict[str, Any] = field(default_factory=dict, repr=False)
     fields_32px: dict[str, Any] = field(default_factory=dict, repr=False)
     published_32px: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -43,7 +44,7 @@ class MethodInfo:
 
     def config(self, **fields: Any) -> Any:
         """The method's own fields at their published values, but for those given."""
-        return getattr(import_module(f".{self.module}", __package__), f"{self.cls}Config")(**fields)
+        return getattr(import_module(f".{self.module}", __package__), f"{self.cls}Config")(**{**self.fields, **fields})
 
     def numbers(self, *, small: bool) -> dict[str, Any]:
         """A run's published numbers; small: of the experiment on 32 px images."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
@@ -14,9 +14,13 @@ class Method(nn.Module):
     is fine-tuned. The hooks do nothing here: a method overrides those that it needs. One step of a run is
     `before_step`, `forward`, backward, `after_backward`, clipping, the optimizer's update, `after_step`; with several ranks
     each calls the hooks of its own copy, which is the same on all of them.
+
+    `per_image`: it keeps something for each image of the data set, and is built with `images`, their number: None where it is
+    only to be judged. Such memory is made last, so that the network begins with the same weights either way.
     """
 
     feature_dim: int
+    per_image: ClassVar[bool] = False
 
     if TYPE_CHECKING:  # a property here would hide a subclass's module of that name from nn.Module
         @property

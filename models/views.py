@@ -12,6 +12,10 @@ class Views(Protocol):
     def views(self) -> dict[str, Tensor]:
         """By group, (V, B, C, H, W)."""
 
+    @property
+    def index(self) -> Tensor:
+        """(B,) int64: the number in the data set of each image."""
+
     def masks(self, group: str) -> Tensor:
         """(V, B, rows, columns) bool, True where masked."""
 

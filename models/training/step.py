@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ...augment.recipe import Recipe
 from .. import build
+from ..distributed import leave_alone
 from ..method import Method
 from ..views import Views
 from .config import RunConfig
@@ -43,6 +44,7 @@ def parallel(method: nn.Module, world: World) -> nn.Module:
     """The method, with gradients averaged over ranks where there are several."""
     if world.size == 1:
         return method
+    leave_alone(method)
     return nn.parallel.DistributedDataParallel(method, device_ids=[world.device.index] if world.device.type == "cuda" else None)
 
 
@@ -71,14 +73,15 @@ def learn(method: Method, optimizer: torch.optim.Optimizer, loss: Tensor, rate: 
     return norm
 
 
-def step_of(config: RunConfig, recipe: Recipe, world: World) -> tuple[Callable[[Views], None], int]:
+def step_of(config: RunConfig, recipe: Recipe, world: World, images: int) -> tuple[Callable[[Views], None], int]:
     """(what one step of a run does with a batch on its device, how many weights it trains), for one rank, to be measured.
+    images: how many there are in the data set.
 
     The method is new, and stays so: the rate is 0, which costs the same and lets no weight run away however long it is
     measured. On CUDA a step returns before its work is done, as in a run.
     """
     seed_all(config.seed)
-    method = place(build(config.method, config.model, image_px=image_side(recipe)), config, world)
+    method = place(build(config.method, config.model, image_px=image_side(recipe), images=images), config, world)
     optimizer = build_optimizer(method, config.optimizer)
     autocast = autocast_for(config.precision, world.device)
 

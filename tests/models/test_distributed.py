@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from viewmill.losses.info_nce import nt_xent
-from viewmill.models.distributed import gather, mean_of_rows, world_size
+from viewmill.models.distributed import Kept, gather, leave_alone, mean_of_rows, world_size
 
 from ..world import World
 
@@ -71,3 +71,31 @@ def test_one_process_alone_gathers_nothing() -> None:
     assert gather(x) == (x, 0) and world_size() == 1
     mean, share = mean_of_rows(x)
     assert torch.equal(mean, x.detach().mean(0)) and not mean.requires_grad and float(share) == 1
+
+
+class Own(Kept):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("value", torch.tensor(float(dist.get_rank())))
+
+
+class Both(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.own, self.linear = Own(), nn.Linear(1, 1)
+        self.register_buffer("common", torch.tensor(float(dist.get_rank())))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.linear(x)
+        return y
+
+
+def buffers_after_a_step() -> tuple[float, float]:
+    module = Both()
+    leave_alone(module)
+    nn.parallel.DistributedDataParallel(module)(torch.ones(1, 1)).sum().backward()
+    return float(module.own.value), float(module.common)
+
+
+def test_what_a_rank_keeps_for_itself_is_not_overwritten_by_rank_0s(world: World) -> None:
+    assert world(2, buffers_after_a_step) == [(0.0, 0.0), (1.0, 0.0)]

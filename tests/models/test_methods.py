@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from viewmill import models
 from viewmill.augment import presets
 from viewmill.models import METHODS, MethodInfo, build, method_info
+from viewmill.models.method import Method
 from viewmill.models.training.overrides import resolve
 from viewmill.models.training.schedule import peak_rate
 from viewmill.train import read
@@ -78,3 +80,26 @@ def test_the_list_of_methods_needs_no_torch() -> None:
     code = "import sys; from viewmill.models import METHODS; list(METHODS); sys.exit('torch' in sys.modules)"
     root = Path(models.__file__).resolve().parents[1] / ".dev"
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(root)}).returncode == 0
+
+
+class PerImage(Method):
+    per_image = True
+    given: ClassVar[list[int | None]] = []
+
+    def __init__(self, config: Any, *, image_px: int, in_chans: int, images: int | None) -> None:
+        super().__init__()
+        self.given.append(images)
+
+
+def test_only_what_keeps_something_for_each_image_is_told_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert build("simclr", method_info("simclr").config(backbone="convnet4"), image_px=16, images=7).feature_dim == 256
+    monkeypatch.setattr(MethodInfo, "load", lambda info: PerImage)
+    build("simclr", image_px=16, images=7)
+    build("simclr", image_px=16)
+    assert PerImage.given == [7, None]
+
+
+def test_two_methods_may_share_a_class_that_differ_in_their_fields() -> None:
+    info = MethodInfo("some", "simclr", "SimCLR", "nobody 2000", "simclr", "simclr_cifar", metric="knn", small=(), published={},
+                      fields={"temperature": 0.7, "projector_dim": 64})
+    assert (info.config().temperature, info.config(temperature=0.2).temperature, info.config().projector_dim) == (0.7, 0.2, 64)

@@ -82,7 +82,7 @@ def test_a_step_that_is_measured_changes_no_weight_but_computes_all_gradients(mo
     build = module.build
     monkeypatch.setattr(module, "build", lambda *a, **k: made.append(build(*a, **k)) or made[0])
     config, recipe = read(["simclr", "data=x", "recipe=simclr_cifar", "model.backbone=convnet4", "optimizer.weight_decay=0.1"])
-    step, weights = step_of(config, recipe, process.start("cpu"))
+    step, weights = step_of(config, recipe, process.start("cpu"), images=4)
     (method,) = made
     before = {name: value.clone() for name, value in method.named_parameters() if value.requires_grad}
     for seed in range(2):
