@@ -151,6 +151,10 @@ class DINO(Method):
         return self.teacher_head.bottleneck(self.features(images))
 
     @property
+    def projection_head(self) -> nn.Sequential:
+        return self.teacher_head.mlp
+
+    @property
     def encoder(self) -> nn.Module:
         return self.teacher_backbone
 

@@ -40,17 +40,29 @@ def mlp(widths: Sequence[int], *, hidden_bias: bool = False, hidden_norm: bool =
     return nn.Sequential(*layers)
 
 
-def simclr_projector(in_dim: int, hidden_dim: int, out_dim: int) -> nn.Sequential:
-    """(N, in_dim) to (N, out_dim), not normalised: linear, BN, ReLU, linear, BN whose shift stays 0.
+def simclr_projector(in_dim: int, hidden_dim: int, out_dim: int, layers: int = 2) -> nn.Sequential:
+    """(N, in_dim) to (N, out_dim), not normalised: linear, BN, ReLU, then linear, BN whose shift stays 0; layers: linear ones,
+    2 in SimCLR v1, 3 in v2, those between hidden_dim wide.
 
-    Neither linear layer has a bias; their weights begin as Gaussians of standard deviation 0.01. Source: SimCLR v1,
-    arXiv:2002.05709; google-research/simclr, model_util.py.
+    No linear layer has a bias; their weights begin as Gaussians of standard deviation 0.01. Source: SimCLR, arXiv:2002.05709
+    and 2006.10029; google-research/simclr, model_util.py, tf2/model.py. Raises ValueError on fewer than one layer.
     """
-    head = mlp([in_dim, hidden_dim, out_dim], norm="gain")
+    if layers < 1:
+        raise ValueError(f"SimCLR's projector needs at least one layer, got {layers}")
+    head = mlp([in_dim, *[hidden_dim] * (layers - 1), out_dim], norm="gain")
     for layer in head:
         if isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight, std=0.01)
     return head
+
+
+def first_layers(head: nn.Sequential, layers: int) -> nn.Sequential:
+    """The head up to and with what follows its linear layer number `layers`, from 1: the norm, the activation. The modules are
+    the head's own. Raises ValueError where it has no so many."""
+    begins = [place for place, module in enumerate(head) if isinstance(module, nn.Linear)]
+    if not 1 <= layers <= len(begins):
+        raise ValueError(f"a head of {len(begins)} layers has no first {layers}; 1 to {len(begins)} can be had")
+    return head[: [*begins, len(head)][layers]]
 
 
 class DinoHead(nn.Module):

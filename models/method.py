@@ -35,6 +35,12 @@ class Method(nn.Module):
         """(N, C, H, W) to (N, E): what the loss compares, to watch how it spreads; None where it compares nothing."""
         return None
 
+    @property
+    def projection_head(self) -> nn.Sequential | None:
+        """From `features` towards what the loss compares: linear layers, each with the norm and the activation that follow it.
+        An evaluation may keep the first of them. None: there is no such head."""
+        return None
+
     def before_step(self, epoch: float) -> None:
         """epoch: epochs done, with the fraction of the one under way, before this step's forward pass."""
 

@@ -1,4 +1,5 @@
-"""SimCLR (Chen et al. 2020, arXiv:2002.05709): two views of an image find each other among all views of the batch."""
+"""SimCLR (Chen et al. 2020, arXiv:2002.05709 and, with a deeper projector, 2006.10029): two views of an image find each other
+among all views of the batch."""
 
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ from .views import Views
 class SimCLRConfig:
     backbone: str = key("any of timm's names, or convnet4", "resnet50")
     projector_hidden: int | None = key("width inside the projector; null: the backbone's", None)
+    projector_layers: int = key("linear layers of the projector: 2 in SimCLR v1, 3 in v2", 2)
     projector_dim: int = key("width of the embeddings that are compared", 128)
     temperature: float = key("of the softmax over all other views; 0.1 on ImageNet, 0.5 on CIFAR-10", 0.1)
     loss_scale: Literal["official", "paper"] = key("official: mean over images of both losses; paper: half of it", "official")
@@ -30,7 +32,7 @@ class SimCLRConfig:
     def __post_init__(self) -> None:
         if not self.temperature > 0:
             raise ValueError(f"model.temperature needs a number above 0, got {self.temperature}")
-        for name in ("projector_hidden", "projector_dim", "loss_chunk"):
+        for name in ("projector_hidden", "projector_layers", "projector_dim", "loss_chunk"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"model.{name} needs a whole number of at least 1, got {value}")
@@ -45,7 +47,8 @@ class SimCLR(Method):
         super().__init__()
         self.config = config
         self.backbone, self.feature_dim = backbone(config.backbone, image_px, in_chans)
-        self.projector = simclr_projector(self.feature_dim, config.projector_hidden or self.feature_dim, config.projector_dim)
+        self.projector = simclr_projector(self.feature_dim, config.projector_hidden or self.feature_dim, config.projector_dim,
+                                          config.projector_layers)
 
     def forward(self, batch: Views) -> dict[str, Tensor]:
         """{"loss", "alignment": mean cosine of an image's two views, "spread": standard deviation of the normalised
@@ -78,6 +81,10 @@ class SimCLR(Method):
     def embed(self, images: Tensor) -> Tensor:
         """(N, C, image_px, image_px) to (N, projector_dim), not normalised."""
         return self.projector(self.backbone(images))
+
+    @property
+    def projection_head(self) -> nn.Sequential:
+        return self.projector
 
     @property
     def encoder(self) -> nn.Module:

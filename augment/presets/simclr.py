@@ -34,13 +34,20 @@ def _recipe(name: str, jitter: Jitter) -> Recipe:
 simclr = _recipe("simclr", _tf_jitter(1.0))
 simclr_v2 = _recipe("simclr_v2", _tf_jitter(1.0, "multiplicative"))
 
-simclr_cifar = Recipe(name="simclr_cifar", views=(View(group="global", count=2, size_px=32, ops=(
-    _tf_crop(32),
-    Flip(p=0.5),
-    _tf_jitter(0.5),
-    Grayscale(p=0.2, weights=TF_LUMA),
-    UNIT,
-)),))
+
+
+def _cifar(name: str, jitter: Jitter) -> Recipe:
+    return Recipe(name=name, views=(View(group="global", count=2, size_px=32, ops=(
+        _tf_crop(32),
+        Flip(p=0.5),
+        jitter,
+        Grayscale(p=0.2, weights=TF_LUMA),
+        UNIT,
+    )),))
+
+
+simclr_cifar = _cifar("simclr_cifar", _tf_jitter(0.5))
+simclr_v2_cifar = _cifar("simclr_v2_cifar", _tf_jitter(0.5, "multiplicative"))
 
 simclr_pil = Recipe(name="simclr_pil", views=(View(group="global", count=2, size_px=224, ops=(
     bicubic_crop(224), Flip(p=0.5), STRONG_JITTER, GRAY, pillow_blur(0.5), IMAGENET,
@@ -53,5 +60,6 @@ PRESETS = (
     Preset(simclr, _CODE, _CUBIC),
     Preset(simclr_v2, "google-research/simclr @ 383d414; arXiv 2006.10029", _CUBIC),
     Preset(simclr_cifar, _CODE, "cubic_a -0.5, TensorFlow 2's resize; additive brightness, as in v1: sources leave both open"),
+    Preset(simclr_v2_cifar, "google-research/simclr @ 383d414, tf2", f"{_CUBIC}; the CIFAR-10 command with v2's brightness"),
     Preset(simclr_pil, "arXiv 2002.05709 in torchvision's ops on Pillow, as other libraries have it"),
 )

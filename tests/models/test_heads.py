@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from viewmill.models.heads import DinoHead, Prototypes, mlp
+from viewmill.models.heads import DinoHead, Prototypes, first_layers, mlp, simclr_projector
 
 
 def kinds(head: nn.Sequential) -> list[str]:
@@ -45,6 +45,22 @@ def test_what_does_not_fit_is_refused() -> None:
         mlp([6, 0, 4])
     with pytest.raises(ValueError, match="norm needs 'affine', 'gain', 'plain' or 'none', got 'bn'"):
         mlp([6, 4], norm="bn")  # type: ignore[arg-type]
+
+
+def test_the_first_layers_of_a_head_are_its_own_up_to_the_activation() -> None:
+    head = mlp([6, 8, 8, 4], norm="gain")
+    hidden = ["Linear", "BN", "ReLU"]
+    assert [kinds(first_layers(head, n)) for n in (1, 2, 3)] == [hidden, hidden * 2, kinds(head)]
+    assert all(a is b for a, b in zip(first_layers(head, 2), head, strict=False))
+    assert kinds(first_layers(mlp([6, 6, 4], hidden_norm=False), 1)) == ["Linear", "ReLU"]
+    for count in (0, 4):
+        with pytest.raises(ValueError, match=f"a head of 3 layers has no first {count}; 1 to 3 can be had"):
+            first_layers(head, count)
+
+
+def test_simclrs_projector_needs_a_layer() -> None:
+    with pytest.raises(ValueError, match="SimCLR's projector needs at least one layer, got 0"):
+        simclr_projector(6, 6, 4, 0)
 
 
 def test_dinos_head() -> None:

@@ -70,7 +70,7 @@ def test_numbers_of_the_experiment_on_32_px_go_over_those_on_imagenet_part_by_pa
 def test_what_is_unknown_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown method 'simcrl'; did you mean 'simclr'\\?"):
         build("simcrl", image_px=32)
-    with pytest.raises(ValueError, match="unknown method 'zzz'; known: simclr, mae"):
+    with pytest.raises(ValueError, match="unknown method 'zzz'; known: simclr, "):
         method_info("zzz")
     with pytest.raises(ValueError, match="simclr needs its own fields, SimCLRConfig, got MAEConfig"):
         build("simclr", method_info("mae").config(), image_px=32)

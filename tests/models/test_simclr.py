@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from timm.layers import SelectiveKernel
 from torch import nn
+from viewmill.models import build, method_info
+from viewmill.models.backbone import backbone
 from viewmill.models.simclr import SimCLR, SimCLRConfig
+from viewmill.models.training.overrides import resolve
+from viewmill.models.training.schedule import peak_rate
+from viewmill.train import read
 
 from .batches import batch_of, random_views
 
@@ -26,6 +33,61 @@ def test_the_published_projector() -> None:
     assert first.bias is None and second.bias is None
     assert norm.bias.requires_grad and last.weight.requires_grad and not last.bias.requires_grad
     assert float(first.weight.detach().std()) == pytest.approx(0.01, rel=0.02)
+
+
+def test_the_projector_of_version_2_layer_by_layer() -> None:
+    # google-research/simclr, tf2/model.py: each hidden layer as wide as what it is given, BN and ReLU; the last BN has no shift.
+    info = method_info("simclr_v2")
+    torch.manual_seed(0)
+    method = build("simclr_v2", info.config(backbone="resnet18"), image_px=32)
+    assert isinstance(method, SimCLR)
+    head = method.projector
+    assert [tuple(m.weight.shape) for m in head if isinstance(m, nn.Linear)] == [(512, 512), (512, 512), (128, 512)]
+    assert [type(m) for m in head] == [nn.Linear, nn.BatchNorm1d, nn.ReLU] * 2 + [nn.Linear, nn.BatchNorm1d]
+    assert [m.bias for m in head if isinstance(m, nn.Linear)] == [None] * 3
+    assert [m.bias.requires_grad for m in head if isinstance(m, nn.BatchNorm1d)] == [True, True, False]
+    with torch.no_grad():
+        for norm in (head[1], head[4], head[7]):
+            nn.init.uniform_(norm.weight, 0.5, 2.0)
+        nn.init.normal_(head[1].bias)
+        nn.init.normal_(head[4].bias)
+        x = torch.randn(6, 512)
+        weights = {name: value.double().numpy() for name, value in head.state_dict().items()}
+        h = x.double().numpy()
+        for linear, norm in ((0, 1), (3, 4), (6, 7)):
+            h = h @ weights[f"{linear}.weight"].T
+            h = (h - h.mean(0)) / np.sqrt(h.var(0) + 1e-5) * weights[f"{norm}.weight"]
+            if norm < 7:
+                h = np.maximum(h + weights[f"{norm}.bias"], 0)
+        np.testing.assert_allclose(head(x).numpy(), h, rtol=1e-3, atol=1e-4)
+
+
+def test_version_1_is_what_it_was_and_version_2_one_layer_more() -> None:
+    torch.manual_seed(0)
+    method = SimCLR(SimCLRConfig(backbone="convnet4"), image_px=16)
+    torch.manual_seed(0)
+    _ = backbone("convnet4", 16), nn.Linear(256, 256, bias=False), nn.Linear(256, 128, bias=False)
+    drawn = [torch.empty(width, 256).normal_(std=0.01) for width in (256, 128)]
+    assert all(torch.equal(method.projector[place].weight, expected) for place, expected in zip((0, 3), drawn, strict=True))
+    assert len(method.projector) == 5 and len(small(projector_layers=3).projector) == 8
+    assert [type(m) for m in small(projector_layers=1).projector] == [nn.Linear, nn.BatchNorm1d]
+
+
+def test_published_numbers_of_version_2() -> None:
+    run, recipe = resolve("simclr_v2", ["data=train.tar"], (info := method_info("simclr_v2")).published, info.config())
+    assert (run.model.projector_layers, run.model.projector_dim, run.model.temperature) == (3, 128, 0.1)
+    assert (run.epochs, run.batch_size, peak_rate(run.optimizer, run.batch_size)) == (800, 4096, pytest.approx(6.4))
+    assert {view.ops[2].brightness_law for view in recipe.views} == {"multiplicative"}
+    run, recipe = read(["simclr_v2", "data=train.tar", "recipe=simclr_v2_cifar"])
+    assert (run.model.backbone, run.model.projector_layers, run.model.temperature) == ("resnet18", 3, 0.5)
+    assert (run.epochs, run.batch_size, peak_rate(run.optimizer, run.batch_size)) == (1000, 512, 2.0)
+    assert {view.ops[2].brightness_law for view in recipe.views} == {"multiplicative"} and recipe.instances[0].size_hw == (32, 32)
+
+
+def test_networks_with_selective_kernels_are_timms() -> None:
+    method = small(backbone="skresnet18")
+    assert method.feature_dim == 512 and isinstance(method.backbone.layer1[0].conv1, SelectiveKernel)
+    assert method.features(random_views(1, 2, 16)[0]).shape == (2, 512)
 
 
 def test_published_defaults() -> None:
@@ -102,7 +164,7 @@ def test_features_are_the_backbones() -> None:
     images = random_views(1, 3, 16)[0]
     assert method.features(images).shape == (3, method.feature_dim) == (3, 256)
     assert torch.equal(method.features(images), method.backbone(images))
-    assert method.encoder is method.backbone
+    assert method.encoder is method.backbone and method.projection_head is method.projector
 
 
 def test_the_embedding_is_the_projectors() -> None:
@@ -118,6 +180,8 @@ def test_what_does_not_fit_is_refused() -> None:
         small()(batch_of(random_views(3, 2, 16)))
     with pytest.raises(ValueError, match=r"model\.temperature needs a number above 0, got 0"):
         SimCLRConfig(temperature=0)
+    with pytest.raises(ValueError, match=r"model\.projector_layers needs a whole number of at least 1, got 0"):
+        SimCLRConfig(projector_layers=0)
     with pytest.raises(ValueError, match=r"model\.projector_dim needs a whole number of at least 1, got 0"):
         SimCLRConfig(projector_dim=0)
 
