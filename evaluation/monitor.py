@@ -42,10 +42,10 @@ class Monitor:
                 autocast: Callable[[], AbstractContextManager[Any]] = nullcontext) -> dict[str, float]:
         """health_* of the method's features, embed_* of its embeddings where it has any; nothing where it is not due.
 
-        views: as in a batch, {group: (V, N, C, H, W)}. Of the first group, two views of config.images images are looked at, one
-        where it has one; less than two images say nothing.
+        views: as in a batch, {group: (V, N, C, H, W)}. Of those that the method's features take, two views of config.images
+        images are looked at, one where there is one; less than two images say nothing.
         """
-        group = next(iter(views.values()))[:2, : self.config.images]
+        group = method.shown(views)[:2, : self.config.images]
         if not self.due(step) or group.shape[1] < 2:
             return {}
         values: dict[str, float] = {}

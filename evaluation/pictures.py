@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from ..augment.draw import draw
+from ..augment.op import Op
 from ..augment.ops import CenterCrop, LabSplit, Normalize, Resize, Sobel
+from ..augment.ops.lab_split import CHANNELS
 from ..augment.recipe import Recipe, View
 from ..pipelines.decode import BadSample, decode
 from ..pipelines.engines import render
@@ -28,7 +30,7 @@ CHUNK = 128
 
 def evaluation_recipe(recipe: Recipe, side_px: int, *, raw: bool = False) -> Recipe:
     """One plain view of side_px that ends as the first view of `recipe` ends: its colour space and gradients, its
-    normalisation, its crop's filter.
+    normalisation, its crop's filter. Where views of one size share the channels of Lab out among them, all three together.
 
     Up to SMALL_PX the whole image is resized to the square; above, its short side becomes side_px * 256 / 224 and the
     centre is cut out. raw: levels / 255 instead of the normalisation.
@@ -36,12 +38,27 @@ def evaluation_recipe(recipe: Recipe, side_px: int, *, raw: bool = False) -> Rec
     ops = recipe.instances[0].ops
     filters = [getattr(op, "filter", None) for op in ops]
     filter_ = "bicubic" if "bicubic" in filters else "bilinear"
-    ending = [] if raw else [op for op in ops if isinstance(op, Normalize | LabSplit | Sobel)]
+    ending = [] if raw else _ending(recipe)
     if side_px <= SMALL_PX:
         cut: list[Any] = [Resize(mode="exact", side_px=side_px, filter=filter_)]
     else:
         cut = [Resize(mode="short-side", side_px=round(side_px * 256 / 224), filter=filter_), CenterCrop(size_px=side_px)]
     return Recipe(views=(View(group="plain", size_px=side_px, ops=(*cut, *ending)),), name=f"{recipe}: evaluation")
+
+
+def _ending(recipe: Recipe) -> list[Op]:
+    first = recipe.instances[0]
+    ending: list[Op] = [op for op in first.ops if isinstance(op, Normalize | LabSplit | Sobel)]
+    of: dict[str, tuple[float, float]] = {}  # by channel of Lab, the first mean and standard deviation stated
+    for instance in recipe.instances if any(isinstance(op, LabSplit) for op in ending) else ():
+        kept = next((op.keep for op in instance.ops if isinstance(op, LabSplit)), None)
+        norm = next((op for op in instance.ops if isinstance(op, Normalize) and op.kind == "mean-std"), None)
+        if kept and norm and instance.size_hw == first.size_hw:
+            of = dict(zip(kept, zip(norm.mean or (), norm.std or (), strict=True), strict=True)) | of
+    if len(of) < len(CHANNELS):
+        return ending
+    mean, std = zip(*(of[channel] for channel in CHANNELS), strict=True)
+    return [LabSplit(keep=CHANNELS), Normalize(kind="mean-std", mean=mean, std=std, space="lab")]
 
 
 def sample(source: Source, limit: int | None) -> np.ndarray:

@@ -15,20 +15,23 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
 from .alexnet import AlexNet
-from .convnet import ConvNet4
+from .convnet import WIDTHS, ConvNet4
 
 OWN: dict[str, Callable[[int, int], Any]] = {"convnet4": lambda in_chans, image_px: ConvNet4(in_chans), "alexnet": AlexNet}
+RESNET_CHANNELS = (64, 128, 256, 512)  # of the four stages, before a bottleneck's expansion
 CIFAR_STEM_PX = 64  # up to here a ResNet keeps the full resolution through its stem, as SimCLR's CIFAR-10 code does
 
 
 def backbone(name: str, image_px: int, in_chans: int = 3, *, patch_px: int | None = None, embed_dim: int | None = None,
-             depth: int | None = None, heads: int | None = None, zero_init_last: bool | None = None) -> tuple[nn.Module, int]:
+             depth: int | None = None, heads: int | None = None, zero_init_last: bool | None = None,
+             width: float = 1.0) -> tuple[nn.Module, int]:
     """An untrained network from images (N, in_chans, image_px, image_px) to features (N, D), and D.
 
     name: one of timm's, `convnet4` or `alexnet`. ResNets for images of at most 64 px get the stem of the CIFAR experiments: one
     3x3 convolution of stride 1, no max pool. patch_px, embed_dim, depth, heads: for vision transformers alone, where the name's
     own value shall not stand. zero_init_last: for ResNets alone, whether the gain of each block's last batch norm begins at 0
-    (SimCLR, SimSiam, Barlow Twins, VICReg, MoCo v3) or at 1 (MoCo v1 and v2, SwAV, DINO); None: at 0.
+    (SimCLR, SimSiam, Barlow Twins, VICReg, MoCo v3) or at 1 (MoCo v1 and v2, SwAV, DINO); None: at 0. width: for ResNets and
+    convnet4, how many times the channels, but for a ResNet's stem, as CMC has it.
 
     Raises ValueError, one line: an unknown name with the nearest, an image size that the network cannot take, or would take
     without the image's edge, with the nearest that it can, options that do not apply.
@@ -40,9 +43,11 @@ def backbone(name: str, image_px: int, in_chans: int = 3, *, patch_px: int | Non
     if name in OWN:
         if overrides:
             raise ValueError(_no_overrides(name))
+        if width != 1 and name != "convnet4":
+            raise ValueError(_no_width(name))
         if zero_init_last is not None:
             raise ValueError(_no_residual(name))
-        own = OWN[name](in_chans, image_px)
+        own = OWN[name](in_chans, image_px) if width == 1 else ConvNet4(in_chans, _times(width, WIDTHS))
         return own, own.num_features
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, [*OWN, *timm.list_models()], 1, 0.0)[0]
@@ -51,6 +56,10 @@ def backbone(name: str, image_px: int, in_chans: int = 3, *, patch_px: int | Non
     if embed_dim is not None and heads is not None and embed_dim % heads:
         raise ValueError(f"embed_dim={embed_dim} needs to be a multiple of heads={heads}")
     module = _create(name, image_px, in_chans, overrides)
+    if width != 1:
+        if not isinstance(module, ResNet):
+            raise ValueError(_no_width(name))
+        module = timm.create_model(name, num_classes=0, in_chans=in_chans, channels=_times(width, RESNET_CHANNELS))
     if isinstance(module, ResNet):
         if zero_init_last is False:  # timm's own way is to begin at 0
             unit_gains(module)
@@ -160,6 +169,17 @@ def _no_overrides(name: str) -> str:
 
 def _no_residual(name: str) -> str:
     return f"backbone {name!r} takes no zero_init_last; it is for ResNets"
+
+
+def _no_width(name: str) -> str:
+    return f"backbone {name!r} takes no width; it is for ResNets and convnet4"
+
+
+def _times(width: float, channels: tuple[int, ...]) -> tuple[int, ...]:
+    found = tuple(round(width * count) for count in channels)
+    if min(found) < 1:
+        raise ValueError(f"a backbone needs a width that leaves at least 1 channel, got {width}")
+    return found
 
 
 def unit_gains(module: nn.Module) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+WIDTHS = (32, 64, 128, 256)
+
 
 class ConvNet4(nn.Module):
     """images (N, in_chans, H, W) to features (N, width): four times 3x3 convolution of stride 2, BN, ReLU; mean over space.
@@ -13,7 +15,7 @@ class ConvNet4(nn.Module):
     Channels last inside, whatever comes in: on two AVX2 cores forward and backward then take 3/4 of the time.
     """
 
-    def __init__(self, in_chans: int = 3, widths: tuple[int, int, int, int] = (32, 64, 128, 256)) -> None:
+    def __init__(self, in_chans: int = 3, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for before, width in zip((in_chans, *widths), widths, strict=False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
@@ -30,6 +31,11 @@ class Method(nn.Module):
         """(N, C, H, W) to (N, feature_dim): what probes and kNN see."""
         features: Tensor = self.encoder(images)
         return features
+
+    def shown(self, views: Mapping[str, Tensor]) -> Tensor:
+        """(V, B, C, H, W): of a batch's views, {group: (V, B, C, H, W)}, those that `features` and `embed` take; the first
+        group's."""
+        return next(iter(views.values()))
 
     def embed(self, images: Tensor) -> Tensor | None:
         """(N, C, H, W) to (N, E): what the loss compares, to watch how it spreads; None where it compares nothing."""

@@ -58,6 +58,7 @@ class ScheduleConfig:
     final_lr: float = key("cosine: where it ends, as an absolute rate", 0.0)
     steps_at: tuple[float, ...] = key("steps: epochs after which the rate is multiplied once more; none: it stays", ())
     step_factor: float = key("steps: what it is multiplied by", 0.1)
+    step_factors: tuple[float, ...] = key("steps: what it is multiplied by at each of them; none: step_factor", ())
 
     def __post_init__(self) -> None:
         _at_least("schedule.warmup_epochs", self.warmup_epochs)
@@ -65,6 +66,9 @@ class ScheduleConfig:
         _above("schedule.step_factor", self.step_factor)
         if any(after <= before for before, after in zip((0, *self.steps_at), self.steps_at, strict=False)):
             raise ValueError(f"schedule.steps_at needs ascending numbers above 0 (epochs), got {list(self.steps_at)}")
+        if self.step_factors and (len(self.step_factors) != len(self.steps_at) or min(self.step_factors) <= 0):
+            raise ValueError(f"schedule.step_factors needs a number above 0 for each of schedule.steps_at, {len(self.steps_at)}, "
+                             f"got {list(self.step_factors)}")
 
 
 @dataclass(frozen=True)

@@ -24,18 +24,21 @@ def learning_rate(step: int, *, total: int, warmup: int, peak: float, final: flo
     return final + 0.5 * (peak - final) * (1 + math.cos(math.pi * way))
 
 
-def stepped_rate(step: int, *, warmup: int, peak: float, falls: Sequence[int], factor: float) -> float:
-    """The rate used by step `step`: the warm-up as above, then peak, times factor for each of the steps `falls` that has come."""
+def stepped_rate(step: int, *, warmup: int, peak: float, falls: Sequence[int], factor: float | Sequence[float]) -> float:
+    """The rate used by step `step`: the warm-up as above, then peak, times factor, or each its own, for each of the steps
+    `falls` that has come."""
     if step < warmup:
         return peak * step / warmup
-    return peak * factor ** sum(step >= fall for fall in falls)
+    come = sum(step >= fall for fall in falls)
+    return peak * (math.prod(factor[:come]) if isinstance(factor, Sequence) else factor**come)
 
 
 @dataclass(frozen=True)
 class Plan:
     """How many steps a run has, and the rate of each. Made from the numbers of the whole run, so a resumed run has the same.
 
-    falls: None for a cosine from peak to final, or the steps from which on the rate is multiplied by factor once more.
+    falls: None for a cosine from peak to final, or the steps from which on the rate is multiplied by factor once more, or by
+    the next of as many factors.
     """
 
     steps_per_epoch: int
@@ -44,7 +47,7 @@ class Plan:
     peak: float
     final: float
     falls: tuple[int, ...] | None = None
-    factor: float = 0.1
+    factor: float | tuple[float, ...] = 0.1
     first_decay: float = 0.0
     final_decay: float | None = None
 
@@ -64,6 +67,9 @@ class Plan:
         """What follows the warm-up, in words."""
         if self.falls is None:
             return f"cosine to {self.final:g}"
+        if isinstance(self.factor, tuple):
+            times = ", ".join(f"times {factor:g} from step {fall:,}" for factor, fall in zip(self.factor, self.falls, strict=True))
+            return f"constant, then {times}"
         times = f", then times {self.factor:g} from step {', '.join(f'{fall:,}' for fall in self.falls)}" if self.falls else ""
         return f"constant{times}"
 
@@ -93,7 +99,7 @@ def plan(config: RunConfig, images: int) -> Plan:
     of = config.schedule
     falls = tuple(round(epoch * steps_per_epoch) for epoch in of.steps_at) if of.law == "steps" else None
     return Plan(steps_per_epoch, total, warmup, peak_rate(config.optimizer, config.batch_size), of.final_lr, falls,
-                of.step_factor, config.optimizer.weight_decay, config.optimizer.final_weight_decay)
+                of.step_factors or of.step_factor, config.optimizer.weight_decay, config.optimizer.final_weight_decay)
 
 
 def peak_rate(config: OptimizerConfig, batch_size: int) -> float:

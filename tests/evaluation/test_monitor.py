@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -55,6 +57,16 @@ def test_features_and_embeddings_of_two_views_of_the_first_group() -> None:
     assert method.asked == [(10, 3, 4, 4)] * 2
     a, b = (view[:5].flatten(1) / (1 + 1e-5) ** 0.5 for view in batch["global"][:2])  # a new batch norm's statistics are 0 and 1
     assert values == pytest.approx(spread(a, b, "health") | spread(a[:, :8], b[:, :8], "embed"), rel=1e-5)
+
+
+def test_a_method_says_which_of_a_batchs_views_its_features_take() -> None:
+    class OfLocal(Noisy):
+        def shown(self, views: Mapping[str, Tensor]) -> Tensor:
+            return views["local"][:, :, :, :1]
+
+    method = OfLocal()
+    Monitor(HealthConfig(images=5), 1, 10, 12).measure(1, method, views(4))
+    assert method.asked == [(10, 3, 1, 2)] * 2
 
 
 def test_one_view_has_no_positives_and_a_method_without_embeddings_only_features() -> None:

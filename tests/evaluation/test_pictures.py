@@ -9,7 +9,9 @@ import pytest
 import torch
 from PIL import Image
 from viewmill.augment import presets
+from viewmill.augment.draw import draw
 from viewmill.evaluation.pictures import Pictures, evaluation_recipe, sample
+from viewmill.pipelines.engines import render
 from viewmill.pipelines.source import NoSuchKey, Source, open_source
 
 
@@ -35,9 +37,24 @@ def test_large_views_are_the_central_crop_of_the_field() -> None:
 
 def test_views_of_another_colour_space_are_evaluated_in_it() -> None:
     ops = evaluation_recipe(presets.recipe("cmc_resnet"), 224).instances[0].ops
-    assert [op.type for op in ops] == ["resize", "center_crop", "lab_split", "normalize"] and ops[2].keep == ("L",)
+    assert [op.type for op in ops] == ["resize", "center_crop", "lab_split", "normalize"]
     ops = evaluation_recipe(presets.recipe("deepcluster"), 224).instances[0].ops
     assert [op.type for op in ops] == ["resize", "center_crop", "normalize", "sobel"]
+
+
+def test_groups_that_share_lab_out_among_them_are_evaluated_as_one_picture() -> None:
+    shown = evaluation_recipe(presets.recipe("cmc_cifar"), 32)
+    split, norm = shown.instances[0].ops[1:]
+    assert (split.keep, norm.mean, norm.std) == (("L", "a", "b"), (50.0, 6.025, -6.69), (50.0, 92.208, 101.168))
+    # Each channel as the group that it belongs to has it, of the same picture.
+    pictures = [np.random.default_rng(i).integers(0, 256, (32, 32, 3)).astype(np.uint8) for i in range(3)]
+    own = presets.recipe("cmc_cifar").with_op("*", "crop", scale=(1.0, 1.0), ratio=(1.0, 1.0)).with_op("*", "flip", p=0.0)
+    groups = render(pictures, own, draw(own, 0, 0, np.arange(3), np.full((3, 2), 32)))
+    plain = render(pictures, shown, draw(shown, 0, 0, np.arange(3), np.full((3, 2), 32)))["plain"][0]
+    assert np.array_equal(plain, np.concatenate([groups["luma"][0], groups["chroma"][0]], 1))
+    # Split-Brain's halves too; but what colorization has to tell is another size, and no part of what it sees.
+    assert evaluation_recipe(presets.recipe("splitbrain"), 180).instances[0].ops[2].keep == ("L", "a", "b")
+    assert evaluation_recipe(presets.recipe("colorization"), 180).instances[0].ops[2].keep == ("L",)
 
 
 def test_the_plain_view_equals_pillow() -> None:

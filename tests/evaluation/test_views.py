@@ -35,7 +35,7 @@ def test_what_is_cut_of_a_larger_picture_stays_as_large_a_part_of_it() -> None:
 
 def test_views_end_in_the_encoders_colour_space() -> None:
     ops = training_recipe("probe", encoder("cmc_resnet", 224)).instances[0].ops
-    assert [op.type for op in ops] == ["crop", "flip", "lab_split", "normalize"] and ops[2].keep == ("L",)
+    assert [op.type for op in ops] == ["crop", "flip", "lab_split", "normalize"] and ops[2].keep == ("L", "a", "b")
     ops = training_recipe("probe_swav", encoder("simclr_cifar", 32)).instances[0].ops
     assert [op.type for op in ops] == ["crop", "flip", "normalize"] and ops[2].kind == "none"
 

@@ -143,3 +143,21 @@ def test_what_has_no_place_for_drop_path_is_refused() -> None:
     for rate in (-0.1, 1.0):
         with pytest.raises(ValueError, match=rf"drop path needs a rate in \[0, 1\), got {rate}"):
             set_drop_path(backbone("test_vit", 32)[0], rate)
+
+
+def test_a_resnet_of_half_the_width_is_that_of_cmc() -> None:
+    # HobbitLong/CMC, models/resnet.py, width 0.5: a stem of 64 as ever, then bottlenecks of 32, 64, 128, 256, four times as wide.
+    module, dim = backbone("resnet50", 224, 1, width=0.5)
+    assert dim == 1024 and module.conv1.weight.shape == (64, 1, 7, 7)
+    assert [stage[0].conv2.weight.shape[0] for stage in (module.layer1, module.layer2, module.layer3, module.layer4)] == [
+        32, 64, 128, 256]
+    assert backbone("resnet18", 32, 2, width=0.5)[0].eval()(torch.zeros(2, 2, 32, 32)).shape == (2, 256)
+    assert backbone("convnet4", 32, 2, width=0.5)[0].eval()(torch.zeros(2, 2, 32, 32)).shape == (2, 128)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vit_tiny_patch16_224"])
+def test_a_width_of_other_networks_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"^backbone '{name}' takes no width; it is for ResNets and convnet4$"):
+        backbone(name, 224, width=0.5)
+    with pytest.raises(ValueError, match="needs a width that leaves at least 1 channel, got 0.001"):
+        backbone("convnet4", 32, width=0.001)

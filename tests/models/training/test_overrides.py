@@ -152,6 +152,17 @@ def test_what_the_law_of_the_rate_has_no_use_for_is_refused() -> None:
     with pytest.raises(ValueError, match=r"schedule\.final_lr is for schedule\.law=cosine, this run has schedule\.law=steps"):
         stepped("schedule.final_lr=0.1")
     assert stepped("schedule.law=cosine", "schedule.final_lr=0.1").schedule.final_lr == 0.1  # published falls are no wish
+    assert error("schedule.step_factors=[0.2]").startswith("schedule.step_factor")
+    with pytest.raises(ValueError, match=r"^schedule\.step_factor has no effect beside schedule\.step_factors=\[0\.5, 2\.0, 0\.5\]"):
+        stepped("schedule.step_factors=[0.5, 2, 0.5]", "schedule.step_factor=0.3")
+
+
+def test_factors_of_the_rate_are_as_many_as_its_changes() -> None:
+    assert stepped("schedule.step_factors=[0.5, 2, 0.5]").schedule.step_factors == (0.5, 2, 0.5)
+    with pytest.raises(ValueError, match=r"^schedule\.step_factors needs a number above 0 for each of schedule\.steps_at, 3, got "):
+        stepped("schedule.step_factors=[0.5]")
+    with pytest.raises(ValueError, match=r"^schedule\.step_factors needs a number above 0"):
+        stepped("schedule.step_factors=[0.5, 0, 0.5]")
 
 
 def test_options_of_a_store_are_given_as_names_and_values() -> None:

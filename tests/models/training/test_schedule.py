@@ -72,6 +72,16 @@ def test_the_rate_falls_by_a_factor_at_each_given_epoch() -> None:
     assert p.law == "constant, then times 0.2 from step 180, 360, 480"
 
 
+def test_each_change_of_the_rate_may_have_a_factor_of_its_own() -> None:
+    # Feature decoupling's table: the rate rises again before it falls for the last time.
+    law = ScheduleConfig(warmup_epochs=0, law="steps", steps_at=(90, 130, 190, 210, 230), step_factors=(0.1, 0.1, 0.1, 10, 0.1))
+    run = run_config(epochs=245, optimizer=OptimizerConfig("nesterov", 0.01, "none", 5e-4), schedule=law)
+    p = plan(run, images=32)  # one step an epoch
+    rates = [p.rate(step) for step in (0, 89, 90, 129, 130, 189, 190, 209, 210, 229, 230, 244)]
+    assert rates == pytest.approx([0.01, 0.01, 1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5, 1e-4, 1e-4, 1e-5, 1e-5])
+    assert p.law.startswith("constant, then times 0.1 from step 90, times 0.1 from step 130, ") and "times 10 from step 210" in p.law
+
+
 def test_a_rate_in_steps_warms_up_first_and_without_steps_stays() -> None:
     law = ScheduleConfig(warmup_epochs=2, law="steps", steps_at=(2.5,), step_factor=0.5)
     p = plan(run_config(optimizer=replace(LARS, lr=6.0, scaling="none"), schedule=law), images=64)  # two steps an epoch
