@@ -30,15 +30,15 @@ def _at_least(name: str, value: float, bound: float = 0) -> None:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    name: Literal["adamw", "sgd", "nesterov", "lars", "lamb"] = key(
-        "adamw, sgd (plain momentum), nesterov (sgd with Nesterov's), lars or lamb")
+    name: Literal["adamw", "sgd", "nesterov", "lars", "larc", "lamb"] = key(
+        "adamw, sgd (plain momentum), nesterov (sgd with Nesterov's), lars, larc (Apex's, around sgd) or lamb")
     lr: float = key("base rate; scaling says how the batch size enters")
     scaling: Literal["linear", "sqrt", "none"] = key("peak rate: linear = lr * batch / 256, sqrt = lr * sqrt(batch), none = lr")
     weight_decay: float = key("decay of the weights that are not excluded")
     final_weight_decay: float | None = key("where half a cosine over the run brings the decay; null: it stays", None)
     betas: tuple[float, float] = key("adamw and lamb", (0.9, 0.999))
-    momentum: float = key("sgd, nesterov and lars", 0.9)
-    exclude: Literal["norm-and-bias", "none"] = key("what neither decays nor is adapted by lars and lamb", "norm-and-bias")
+    momentum: float = key("sgd, nesterov, lars and larc", 0.9)
+    exclude: Literal["norm-and-bias", "none"] = key("what neither decays nor is adapted by lars, larc and lamb", "norm-and-bias")
 
     def __post_init__(self) -> None:
         _above("optimizer.lr", self.lr)
@@ -53,7 +53,8 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    warmup_epochs: float = key("linear warm-up from 0, per step; then the law")
+    warmup_epochs: float = key("linear warm-up, per step; then the law")
+    first_lr: float = key("where the warm-up begins, as an absolute rate", 0.0)
     law: Literal["cosine", "steps"] = key("half a cosine over all steps, or falls at given epochs", "cosine")
     final_lr: float = key("cosine: where it ends, as an absolute rate", 0.0)
     steps_at: tuple[float, ...] = key("steps: epochs after which the rate is multiplied once more; none: it stays", ())
@@ -62,6 +63,7 @@ class ScheduleConfig:
 
     def __post_init__(self) -> None:
         _at_least("schedule.warmup_epochs", self.warmup_epochs)
+        _at_least("schedule.first_lr", self.first_lr)
         _at_least("schedule.final_lr", self.final_lr)
         _above("schedule.step_factor", self.step_factor)
         if any(after <= before for before, after in zip((0, *self.steps_at), self.steps_at, strict=False)):

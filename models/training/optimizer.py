@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import OptimizerConfig
+from .larc import Larc
 
 
 def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
@@ -32,11 +33,14 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """One of timm's optimizers over parameter_groups. Its rate is 0 until `set_rate` is told one.
+    """One of timm's optimizers, or our Larc, over parameter_groups. Its rate is 0 until `set_rate` is told one.
 
     LARS is timm's: trust ratio 0.001 |w| / (|g| + decay |w|), as Apex has it, where the papers' codes divide by
-    |g + decay w|; the rate multiplies after the momentum, where SimCLR's own code keeps it inside the buffer.
+    |g + decay w|; the rate multiplies after the momentum, where SimCLR's own code keeps it inside the buffer. LARC is Apex's to
+    the letter, also where a weight or its gradient is all zero.
     """
+    if config.name == "larc":
+        return Larc(parameter_groups(model, config), lr=0.0, momentum=config.momentum)
     from timm.optim import create_optimizer_v2
 
     options: dict[str, Any] = {}

@@ -9,26 +9,28 @@ from dataclasses import dataclass
 from .config import OptimizerConfig, RunConfig
 
 
-def learning_rate(step: int, *, total: int, warmup: int, peak: float, final: float = 0.0) -> float:
+def learning_rate(step: int, *, total: int, warmup: int, peak: float, final: float = 0.0, first: float = 0.0) -> float:
     """The rate used by step `step` (0 is the first of `total`).
 
-    Rises as peak * step / warmup, so the very first step of a warm-up moves nothing, as in the published code of SimCLR
-    and MAE; then falls along half a cosine from peak to final, which step `total` (never taken) would use.
+    Rises as first + (peak - first) * step / warmup, so with first = 0 the very first step of a warm-up moves nothing, as in the
+    published code of SimCLR and MAE (SwAV's and DINO's come to the peak one step earlier, and stay there for it); then falls
+    along half a cosine from peak to final, which step `total` (never taken) would use.
     Source: SGDR, arXiv:1608.03983, without restarts. Raises ValueError unless 0 <= warmup < total.
     """
     if not 0 <= warmup < total:
         raise ValueError(f"warm-up needs 0 <= warmup < total steps, got {warmup} of {total}")
     if step < warmup:
-        return peak * step / warmup
+        return first + (peak - first) * step / warmup
     way = min((step - warmup) / (total - warmup), 1.0)
     return final + 0.5 * (peak - final) * (1 + math.cos(math.pi * way))
 
 
-def stepped_rate(step: int, *, warmup: int, peak: float, falls: Sequence[int], factor: float | Sequence[float]) -> float:
+def stepped_rate(step: int, *, warmup: int, peak: float, falls: Sequence[int], factor: float | Sequence[float],
+                 first: float = 0.0) -> float:
     """The rate used by step `step`: the warm-up as above, then peak, times factor, or each its own, for each of the steps
     `falls` that has come."""
     if step < warmup:
-        return peak * step / warmup
+        return first + (peak - first) * step / warmup
     come = sum(step >= fall for fall in falls)
     return peak * (math.prod(factor[:come]) if isinstance(factor, Sequence) else factor**come)
 
@@ -50,11 +52,12 @@ class Plan:
     factor: float | tuple[float, ...] = 0.1
     first_decay: float = 0.0
     final_decay: float | None = None
+    first: float = 0.0
 
     def rate(self, step: int) -> float:
         if self.falls is not None:
-            return stepped_rate(step, warmup=self.warmup, peak=self.peak, falls=self.falls, factor=self.factor)
-        return learning_rate(step, total=self.total, warmup=self.warmup, peak=self.peak, final=self.final)
+            return stepped_rate(step, warmup=self.warmup, peak=self.peak, falls=self.falls, factor=self.factor, first=self.first)
+        return learning_rate(step, total=self.total, warmup=self.warmup, peak=self.peak, final=self.final, first=self.first)
 
     def decay(self, step: int) -> float:
         """The weight decay of step `step`: half a cosine from first_decay, at step 0, to final_decay. Source: DINO's code."""
@@ -84,7 +87,7 @@ class Plan:
 
 
 def plan(config: RunConfig, images: int) -> Plan:
-    """The plan of a run over `images` images. Raises ValueError if they do not fill one batch.
+    """The plan of a run over `images` images. Raises ValueError if they do not fill one batch, or a warm-up would fall.
 
     What is left of an epoch after its last full batch is dropped, as every published recipe does. A warm-up as long as a
     run that `steps` cuts short is cut with it; falls of the rate stay at their epochs.
@@ -98,8 +101,12 @@ def plan(config: RunConfig, images: int) -> Plan:
     warmup = min(round(config.schedule.warmup_epochs * steps_per_epoch), total - 1)
     of = config.schedule
     falls = tuple(round(epoch * steps_per_epoch) for epoch in of.steps_at) if of.law == "steps" else None
-    return Plan(steps_per_epoch, total, warmup, peak_rate(config.optimizer, config.batch_size), of.final_lr, falls,
-                of.step_factors or of.step_factor, config.optimizer.weight_decay, config.optimizer.final_weight_decay)
+    peak = peak_rate(config.optimizer, config.batch_size)
+    if warmup and of.first_lr > peak:
+        raise ValueError(f"schedule.first_lr={of.first_lr:g}, where a warm-up begins, needs to be at most the rate where it "
+                         f"ends, here {peak:g} (optimizer.lr, scaled to the batch); use for example schedule.first_lr=0")
+    return Plan(steps_per_epoch, total, warmup, peak, of.final_lr, falls, of.step_factors or of.step_factor,
+                config.optimizer.weight_decay, config.optimizer.final_weight_decay, of.first_lr)
 
 
 def peak_rate(config: OptimizerConfig, batch_size: int) -> float:

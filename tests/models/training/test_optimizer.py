@@ -104,7 +104,7 @@ def test_lars_still_adapts_without_decay() -> None:
 
 
 @pytest.mark.parametrize(("name", "kind"), [("adamw", "AdamW"), ("sgd", "SGD"), ("nesterov", "SGD"), ("lars", "Lars"),
-                                          ("lamb", "Lamb")])
+                                          ("larc", "Larc"), ("lamb", "Lamb")])
 def test_each_name_is_that_optimizer(name: str, kind: str) -> None:
     optimizer = build_optimizer(Net(), replace(CONFIG, name=name, betas=(0.8, 0.9)))  # type: ignore[arg-type]
     assert type(optimizer).__name__ == kind

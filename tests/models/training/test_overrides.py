@@ -72,7 +72,7 @@ def test_an_unknown_key_names_the_nearest() -> None:
     ("optimizer.lr=fast", "optimizer.lr needs a number (float), got 'fast'"),
     ("model.temperature=hot", "model.temperature needs a number (float), got 'hot'"),
     ("channels_last=perhaps", "channels_last needs true or false (bool), got 'perhaps'"),
-    ("optimizer.name=adam", "optimizer.name needs one of ['adamw', 'sgd', 'nesterov', 'lars', 'lamb'], got 'adam'"),
+    ("optimizer.name=adam", "optimizer.name needs one of ['adamw', 'sgd', 'nesterov', 'lars', 'larc', 'lamb'], got 'adam'"),
     ("loader.threads=all", "loader.threads needs a whole number (int) or null, got 'all'"),
     ("optimizer.betas=0.9", "optimizer.betas needs a list like [float, float], got '0.9'"),
     ("schedule.steps_at=often", "schedule.steps_at needs a list like [float], got 'often'"),

@@ -26,6 +26,25 @@ def test_warm_up_is_linear_from_zero_and_the_cosine_ends_at_the_final_rate() -> 
     assert rates[4 + 10 // 3] > 8 - (8 - 2) / 3  # a cosine begins flatter than a line
 
 
+def test_a_warm_up_may_begin_above_zero() -> None:
+    # SwAV at 4096 images: from 0.3 to 4.8 in 10 epochs, to 0.0048 at the end of 100.
+    law = ScheduleConfig(warmup_epochs=10, first_lr=0.3, final_lr=0.0048)
+    p = plan(run_config(epochs=100, batch_size=4096, schedule=law), images=4096 * 2 + 7)
+    assert [p.rate(step) for step in (0, 10, 20, 110, 200)] == pytest.approx([0.3, 2.55, 4.8, (4.8 + 0.0048) / 2, 0.0048])
+    steps = ScheduleConfig(warmup_epochs=2, first_lr=2.0, law="steps", steps_at=(3,))
+    p = plan(run_config(optimizer=replace(LARS, lr=6.0, scaling="none"), schedule=steps), images=64)
+    assert [p.rate(step) for step in range(7)] == pytest.approx([2.0, 3.0, 4.0, 5.0, 6.0, 6.0, 0.6])
+
+
+def test_a_warm_up_that_would_fall_is_refused() -> None:
+    law = ScheduleConfig(warmup_epochs=2, first_lr=0.3)
+    with pytest.raises(ValueError, match=r"schedule\.first_lr=0\.3, .* where it ends, here 0\.0375 .*first_lr=0$"):
+        plan(run_config(schedule=law), images=64)
+    assert plan(run_config(schedule=replace(law, warmup_epochs=0)), images=64).rate(0) == 0.3 * 32 / 256
+    with pytest.raises(ValueError, match=r"schedule\.first_lr needs a number of at least 0, got -1"):
+        ScheduleConfig(warmup_epochs=2, first_lr=-1)
+
+
 def test_no_warm_up_starts_at_the_peak() -> None:
     assert learning_rate(0, total=5, warmup=0, peak=0.7) == 0.7
 
