@@ -20,6 +20,7 @@ decoupling_cifar = _recipe("decoupling_cifar", 32, (0.2, 1.0))
 _CODE = "philiptheother/FeatureDecoupling @ 8722d7a; CVPR 2019, pp. 10364-10374"
 
 PRESETS = (
-    Preset(decoupling, _CODE, "torchvision's crop, flip 0.5, counter-clockwise, ImageNet mean and std, where the source is silent"),
+    Preset(decoupling, _CODE,
+           "torchvision's crop, flip 0.5, counter-clockwise, ImageNet mean and std, where the source is silent"),
     Preset(decoupling_cifar, _CODE, "our 32 px form"),
 )

@@ -127,14 +127,15 @@ def _fit_steps(config: RunConfig, asked: bool, published: RunConfig) -> RunConfi
 
 def _refuse_unused(config: RunConfig, asked: set[str]) -> None:
     other = "steps" if config.schedule.law == "cosine" else "cosine"
-    unused = {"steps": ("schedule.steps_at", "schedule.step_factor", "schedule.step_factors"), "cosine": ("schedule.final_lr",)}[other]
+    unused = {"steps": ("schedule.steps_at", "schedule.step_factor", "schedule.step_factors"),
+              "cosine": ("schedule.final_lr",)}[other]
     for name in unused:
         if name in asked:
             raise ValueError(f"{name} is for schedule.law={other}, this run has schedule.law={config.schedule.law}; "
                              "leave one of the two out")
     if "schedule.step_factor" in asked and config.schedule.step_factors:
-        raise ValueError(f"schedule.step_factor has no effect beside schedule.step_factors={shown(config.schedule.step_factors)}; "
-                         "give schedule.step_factors=[] too")
+        raise ValueError("schedule.step_factor has no effect beside "
+                         f"schedule.step_factors={shown(config.schedule.step_factors)}; give schedule.step_factors=[] too")
 
 
 def _value(text: str) -> Any:

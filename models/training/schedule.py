@@ -71,8 +71,8 @@ class Plan:
         if self.falls is None:
             return f"cosine to {self.final:g}"
         if isinstance(self.factor, tuple):
-            times = ", ".join(f"times {factor:g} from step {fall:,}" for factor, fall in zip(self.factor, self.falls, strict=True))
-            return f"constant, then {times}"
+            changes = zip(self.factor, self.falls, strict=True)
+            return f"constant, then {', '.join(f'times {factor:g} from step {fall:,}' for factor, fall in changes)}"
         times = f", then times {self.factor:g} from step {', '.join(f'{fall:,}' for fall in self.falls)}" if self.falls else ""
         return f"constant{times}"
 

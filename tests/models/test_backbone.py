@@ -159,5 +159,5 @@ def test_a_resnet_of_half_the_width_is_that_of_cmc() -> None:
 def test_a_width_of_other_networks_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"^backbone '{name}' takes no width; it is for ResNets and convnet4$"):
         backbone(name, 224, width=0.5)
-    with pytest.raises(ValueError, match="needs a width that leaves at least 1 channel, got 0.001"):
+    with pytest.raises(ValueError, match=r"needs a width that leaves at least 1 channel, got 0\.001"):
         backbone("convnet4", 32, width=0.001)

@@ -153,13 +153,13 @@ def test_what_the_law_of_the_rate_has_no_use_for_is_refused() -> None:
         stepped("schedule.final_lr=0.1")
     assert stepped("schedule.law=cosine", "schedule.final_lr=0.1").schedule.final_lr == 0.1  # published falls are no wish
     assert error("schedule.step_factors=[0.2]").startswith("schedule.step_factor")
-    with pytest.raises(ValueError, match=r"^schedule\.step_factor has no effect beside schedule\.step_factors=\[0\.5, 2\.0, 0\.5\]"):
+    with pytest.raises(ValueError, match=r"^schedule\.step_factor has no effect beside schedule\.step_factors=\[0\.5, 2\.0"):
         stepped("schedule.step_factors=[0.5, 2, 0.5]", "schedule.step_factor=0.3")
 
 
 def test_factors_of_the_rate_are_as_many_as_its_changes() -> None:
     assert stepped("schedule.step_factors=[0.5, 2, 0.5]").schedule.step_factors == (0.5, 2, 0.5)
-    with pytest.raises(ValueError, match=r"^schedule\.step_factors needs a number above 0 for each of schedule\.steps_at, 3, got "):
+    with pytest.raises(ValueError, match=r"^schedule\.step_factors needs a number above 0 for each of schedule\.steps_at, 3"):
         stepped("schedule.step_factors=[0.5]")
     with pytest.raises(ValueError, match=r"^schedule\.step_factors needs a number above 0"):
         stepped("schedule.step_factors=[0.5, 0, 0.5]")
