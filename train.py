@@ -33,6 +33,7 @@ from viewmill.augment.recipe import Recipe
 from viewmill.evaluation.monitor import Monitor
 from viewmill.evaluation.online import OnlineKnn
 from viewmill.models import METHODS, build, method_info
+from viewmill.models.rows import whole_rows
 from viewmill.models.training import checkpoint, metrics, process, provenance
 from viewmill.models.training.config import RunConfig, shown
 from viewmill.models.training.errors import RunFailure, verdict
@@ -149,11 +150,11 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
         if step == saved_step:
             return
         refuse_not_finite(method, step, out)
-        states = process.gather(world, checkpoint.random_state())
+        states, rows = process.gather(world, checkpoint.random_state()), whole_rows(method)
         if leader:
             facts = {"method": config.method, "config": plain(config), "recipe": recipe.to_dict(), "draw_version": DRAW_VERSION,
                      "viewmill": __version__, "step": step, "knn_step": knn_step, "torch_threads": torch_threads}
-            moving = checkpoint.snapshot(method, optimizer, loader, states)
+            moving = checkpoint.snapshot(method, optimizer, loader, states, rows)
             checkpoint.save(out / "checkpoints", moving | facts, config.checkpoint.keep)
         saved_at, saved_step = time.monotonic(), step
 

@@ -11,7 +11,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from ..rows import take_rows
 
 FORMAT = 1
 _NAME = re.compile(r"step-(\d{8,})\.pt")
@@ -123,10 +125,11 @@ def refuse_unlike(path: Path, state: Mapping[str, Any], run: Mapping[str, Any], 
 
 
 def snapshot(method: nn.Module, optimizer: torch.optim.Optimizer, loader: Stateful,
-             random_states: list[Any]) -> dict[str, Any]:
-    """What moves while a run goes, to be saved with the facts of the run. random_states: one of each rank."""
+             random_states: list[Any], rows: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What moves while a run goes, to be saved with the facts of the run. random_states: one of each rank. rows: what ranks share
+    out among them, put together (`models.rows.whole_rows`)."""
     return {"model": method.state_dict(), "optimizer": optimizer.state_dict(), "loader": loader.state_dict(),
-            "random": random_states}
+            "random": random_states, "rows": dict(rows)}
 
 
 def restore(state: Mapping[str, Any], method: nn.Module, optimizer: torch.optim.Optimizer, loader: Stateful,
@@ -138,6 +141,7 @@ def restore(state: Mapping[str, Any], method: nn.Module, optimizer: torch.optim.
     try:
         method.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
+        take_rows(method, state.get("rows", {}))  # checkpoints of old have none
     except (RuntimeError, KeyError) as error:
         first = str(error).strip().splitlines()[-1].strip()
         raise ValueError(f"the checkpoint of step {state['step']}, by viewmill {state['viewmill']}, does not fit this network: "

@@ -57,3 +57,26 @@ def test_torchrun_stops_on_sigterm_and_goes_on(shards: Path, tmp_path: Path) -> 
     assert more.returncode == 0 and last_state(tmp_path)["step"] == stopped + 2, more.stderr
     rows = [row["step"] for row in metrics.read(tmp_path / "metrics.jsonl") if "loss" in row]
     assert rows == list(range(1, stopped + 3))
+
+
+def test_a_memory_that_ranks_share_is_saved_whole_and_goes_on_alone(shards: Path, tmp_path: Path) -> None:
+    # A vision transformer has no batch norm, so the number of ranks changes nothing.
+    own = ["model.backbone=vit_tiny_patch16_224", "model.negatives=20", "recipe=instdisc_cifar", "epochs=2", "steps=6",
+           "checkpoint.steps=4", "optimizer.lr=0.01"]
+    alone, both = tmp_path / "alone", tmp_path / "both"
+
+    def instdisc(out: Path) -> list[str]:
+        return ["instdisc", *words(shards, out, *own)[1:]]
+
+    processes = two_ranks(instdisc(both))
+    training.train(*training.read(instdisc(alone)))
+    ends = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], ends
+    losses = [[row["loss"] for row in metrics.read(out / "metrics.jsonl")] for out in (alone, both)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    rows = [last_state(out)["rows"]["bank.rows"] for out in (alone, both)]
+    assert rows[0].shape == (80, 128)
+    torch.testing.assert_close(rows[1], rows[0], rtol=1e-3, atol=1e-4)
+    (both / "checkpoints" / "step-00000006.pt").unlink()
+    training.train(*training.read(instdisc(both)))
+    assert [row["loss"] for row in metrics.read(both / "metrics.jsonl")] == pytest.approx(losses[0], rel=1e-3)
