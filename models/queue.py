@@ -23,7 +23,7 @@ class Queue(Kept):
     def __init__(self, length: int, dim: int, *, name: str) -> None:
         super().__init__()
         if length < 1 or dim < 1:
-            raise ValueError(f"{name} needs a whole number of at least 1, got {length}, and keys a width of at least 1, got {dim}")
+            raise ValueError(f"{name} needs a whole number of at least 1, got {length}, and a width of at least 1, got {dim}")
         self.name = name
         self.register_buffer("keys", F.normalize(torch.randn(length, dim), dim=1))
         self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
