@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Literal, TypeVar
 
 import torch
@@ -38,3 +39,8 @@ def follow(teacher: nn.Module, student: nn.Module, momentum: float, *, buffers: 
         given = dict(student.named_buffers())
         for name, buffer in teacher.named_buffers():
             buffer.copy_(given[name])
+
+
+def rising_momentum(first: float, progress: float) -> float:
+    """From `first`, at progress 0, along half a cosine to 1, at progress 1: an average that at last stands still."""
+    return 1 - (1 - first) * (1 + math.cos(math.pi * progress)) / 2

@@ -2,6 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..info import MethodInfo
 
-MOMENTUM: tuple[MethodInfo, ...] = ()
+_SGD = {"name": "sgd", "lr": 0.03, "scaling": "linear", "weight_decay": 1e-4, "momentum": 0.9, "exclude": "none"}
+
+# As the authors' demo for CIFAR-10 (facebookresearch/moco, colab/moco_cifar10_demo.ipynb), eight devices in one.
+_CIFAR: dict[str, Any] = {"backbone": "resnet18", "bn_splits": 8, "queue": 4096, "momentum": 0.99, "temperature": 0.1}
+_CIFAR_RUN: dict[str, Any] = {"epochs": 200, "batch_size": 512, "optimizer": {"weight_decay": 5e-4},
+                              "schedule": {"law": "cosine"}}
+
+_SMALL = ("model.backbone=convnet4", "batch_size=256", "epochs=2", "optimizer.name=adamw", "optimizer.lr=2e-3",
+          "optimizer.scaling=none", "optimizer.weight_decay=1e-4", "model.temperature=0.2")
+
+MOMENTUM = (
+    MethodInfo(
+        name="moco", module="moco", cls="MoCo", recipe="moco", recipe_32px="moco_cifar",
+        paper="He et al. 2019, Momentum Contrast for Unsupervised Visual Representation Learning, arXiv:1911.05722",
+        published={
+            # Batch norm over each device's own images, which is why keys are shuffled among devices.
+            "epochs": 200, "batch_size": 256, "recipe": "moco", "clip_grad": None, "sync_bn": False, "optimizer": _SGD,
+            "schedule": {"warmup_epochs": 0, "law": "steps", "steps_at": (120, 160), "step_factor": 0.1},
+        },
+        fields_32px=_CIFAR, published_32px=_CIFAR_RUN, metric="knn", small=_SMALL,
+    ),
+    MethodInfo(
+        name="moco_v2", module="moco", cls="MoCo", recipe="moco_v2", recipe_32px="moco_cifar",
+        paper="Chen et al. 2020, Improved Baselines with Momentum Contrastive Learning, arXiv:2003.04297",
+        fields={"projector_layers": 2, "temperature": 0.2},
+        published={
+            "epochs": 200, "batch_size": 256, "recipe": "moco_v2", "clip_grad": None, "sync_bn": False, "optimizer": _SGD,
+            "schedule": {"warmup_epochs": 0, "law": "cosine", "final_lr": 0.0},
+        },
+        fields_32px=_CIFAR, published_32px=_CIFAR_RUN, metric="knn", small=_SMALL,
+    ),
+)

@@ -95,5 +95,5 @@ def test_what_does_not_fit_is_refused() -> None:
         queue.push(torch.ones(4, 2))
     with pytest.raises(ValueError, match=r"model\.queue=10 needs to be a multiple of batch_size=16, .*; use model\.queue=16"):
         queue.push(torch.ones(16, 2))
-    with pytest.raises(ValueError, match=r"model\.support needs a whole number of at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"model\.support and its keys' width need whole numbers of at least 1, got 0 and 2"):
         Queue(0, 2, name="model.support")
