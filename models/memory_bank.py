@@ -15,7 +15,7 @@ from .distributed import gather, world_size
 from .rows import ShardedRows
 from .shared_draws import SharedDraws
 
-DENSE = 16
+DENSE = 64
 """Rows per negative up to which a product with all rows is cheaper than fetching those that were drawn."""
 
 

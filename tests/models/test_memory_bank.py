@@ -160,7 +160,7 @@ def two_steps(negatives: int, dense: int, parts: tuple[int, ...]) -> dict[str, A
         network.bank.update()
         told["losses"].append(float(loss.detach()))
         told["accuracies"].append(float(accuracy))
-    module.DENSE = 16
+    module.DENSE = 64
     return told | {"gradients": [p.grad for p in network.parameters()], "rows": whole_rows(network), "z": network.bank.z}
 
 
