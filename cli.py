@@ -112,13 +112,14 @@ def list_names(what: Annotated[str, typer.Argument(metavar="methods|recipes")]) 
 def bench(words: Annotated[list[str] | None, typer.Argument(metavar="RECIPE... data=... [KEY=VALUE]...")] = None) -> int:
     """Measure RECIPEs' views beside bare decoding of the same images and other libraries. `bench --help` lists all keys.
 
-    `bench methods` trains methods and judges them beside their untrained networks; `bench methods --help` lists its keys.
+    `bench methods` trains methods and judges them beside their untrained networks, `bench study` varies one of them; with
+    `--help` each lists its keys.
     """
-    if words and words[0] == "methods":
-        from viewmill.evaluation.scoreboard.command import main as compare
+    if words and words[0] in ("methods", "study"):
+        from viewmill.evaluation.scoreboard import command
         from viewmill.train import read
 
-        return compare(words[1:], read)
+        return (command.main if words[0] == "methods" else command.study)(words[1:], read)
     if "--diagnose" in (words or []):
         return _diagnose([word for word in words or [] if word != "--diagnose"])
 

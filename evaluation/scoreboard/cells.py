@@ -40,7 +40,7 @@ _STEPS = (("models.training.step", "learn"), ("models.training.step", "place"), 
 
 @dataclass(frozen=True)
 class Cell:
-    """One method with one seed, trained or not; or the raw pixels. configuration: all that decides its figures, but for the
+    """One arm with one seed, trained or not; or the raw pixels. configuration: all that decides its figures, but for the
     code, JSON-able. code: the hash of that; training_code: of what trains alone. words: of the training, as `viewmill train`
     takes them."""
 
@@ -66,7 +66,7 @@ class Cell:
 
 
 def cells_of(settings: Settings, read: Read, data: Any, sources: dict[str, str]) -> list[Cell]:
-    """All cells, in the order in which they are worth making: raw pixels, then seed after seed, a method beside its untrained
+    """All cells, in the order in which they are worth making: raw pixels, then seed after seed, an arm beside its untrained
     network. read: what turns the words of a training into a run. data: what is trained on. sources: fingerprints by part."""
     config = settings.config
     judged = _judged(config, sources)
@@ -74,20 +74,21 @@ def cells_of(settings: Settings, read: Read, data: Any, sources: dict[str, str])
     code = code_of([*_seen(named_recipe("eval_bicubic")), *_judges(pixels)])
     cells = [Cell("pixels", "pixels", "", 0, pixels, _of(judged, pixels), code)] if pixels else []
     for seed in range(config.seeds):
-        for method in settings.methods:
-            info = method_info(method)
+        for arm in settings.arms:
+            info = method_info(arm.method)
             protocols = tuple(name for name in PROTOCOLS if name in (*config.protocols, info.metric))
-            words = (method, f"data={_typed(data)}", *settings.words[method], f"seed={seed}")
+            words = (arm.method, f"data={_typed(data)}", *arm.words, f"seed={seed}")
             run, recipe = read(words)
             training = {key: value for key, value in plain(run).items() if key not in _UNNAMED}
             training |= {"recipe": recipe.to_dict(), "draws": DRAW_VERSION,
                          "loader": {name: training["loader"][name] for name in _ORDER}}
             trains = [*_seen(recipe), (f"models.{info.module}", info.cls), *_STEPS]
             code, training_code = code_of([*trains, *_judges(protocols)]), code_of(trains)
-            kinds: tuple[Kind, ...] = ("untrained", "trained")
+            kinds: tuple[Kind, ...] = ("untrained", "trained") if arm.untrained == arm.name else ("trained",)
             for kind in kinds:
                 made = {**_of(judged, protocols), "kind": kind, "training": training}
-                cells.append(Cell(f"{method}-{kind}-{seed}", kind, method, seed, protocols, made, code, training_code, words))
+                cells.append(Cell(f"{arm.name}-{kind}-{seed}", kind, arm.method, seed, protocols, made, code, training_code,
+                                  words))
     return cells
 
 

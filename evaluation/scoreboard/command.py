@@ -12,6 +12,7 @@ from typing import Any
 
 from ...models.training import process
 from ...pipelines.source import open_source
+from . import studies
 from .cells import Cell, Read, Store, cells_of
 from .making import Failed, Interrupted, Maker
 from .settings import BenchConfig, Settings, manual, parts, read
@@ -26,7 +27,19 @@ def main(words: Sequence[str], read_run: Read) -> int:
     if not words or {"--help", "-h"} & set(words):
         print(manual())
         return 0
-    settings = read(words)
+    return make(read(words), read_run)
+
+
+def study(words: Sequence[str], read_run: Read) -> int:
+    """`viewmill bench study`: the same for the runs of an ablation."""
+    if not words or {"--help", "-h"} & set(words):
+        print(studies.manual())
+        return 0
+    return make(studies.read(words), read_run)
+
+
+def make(settings: Settings, read_run: Read) -> int:
+    """Any table."""
     out = Path(settings.config.out)
     with process.alone_in(out):
         return _main(settings, out, read_run)
@@ -40,7 +53,7 @@ def _main(settings: Settings, out: Path, read_run: Read) -> int:
     _say(f"table      {out / 'table.md'}: {len(cells)} cells, {len(todo)} to be made")
     failed: list[Failed] = []
     with process.stop_signals() as stop:
-        maker = Maker(store, data, test, settings.typed, _train_words(settings.config), stop, _say)
+        maker = Maker(store, data, test, settings.own, _train_words(settings.config), stop, _say)
         try:
             for number, cell in enumerate(todo, 1):
                 _say(f"{cell.name}: {number} of {len(todo)}")
@@ -56,7 +69,7 @@ def _main(settings: Settings, out: Path, read_run: Read) -> int:
             write(out, table)
             left = len(table["missing"]) + (0 if table["kept"] else len(table["stale"]))
             _say(f"stopped by {interrupted}, {left} of {len(cells)} cells are left; to go on, give the same command again: "
-                 f"viewmill bench methods {shlex.join(settings.typed)}")
+                 f"viewmill bench {shlex.join(settings.typed)}")
             return 130 if interrupted.number == signal.SIGINT else 0
     table = table_of(settings, cells, store, failed)
     write(out, table)

@@ -25,7 +25,7 @@ from ..encoder import Encoder, open_encoder
 from ..pictures import Pictures
 from ..task import Task
 from ..untrained import calibrated, initialized, raw_pixels
-from .settings import BenchConfig, read
+from .settings import BenchConfig, config_of
 
 _RUNS: dict[str, Callable[[Task, Any], dict[str, Any]]] = {
     "knn": neighbours.run, "linear": linear.run, "finetune": finetune.run, "layers": layers.run}
@@ -105,7 +105,7 @@ def _write(folder: Path, figures: dict[str, Any], answers: dict[str, np.ndarray]
 def main(path: str) -> int:
     try:
         job = json.loads(Path(path).read_text())
-        judge(job, read(job["typed"]).config)
+        judge(job, config_of(job["own"]))
         return 0
     except (Exception, KeyboardInterrupt) as error:
         status, line = verdict(error)

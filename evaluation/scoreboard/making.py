@@ -44,11 +44,11 @@ class Interrupted(Exception):
 
 
 class Maker:
-    """stop: where a signal leaves its note. typed: the words of the command, which a child reads the settings from."""
+    """stop: where a signal leaves its note. own: the words that the configuration is made of, for the child that judges."""
 
-    def __init__(self, store: Store, data: Any, test: Any, typed: Sequence[str], train_words: Sequence[str], stop: process.Stop,
+    def __init__(self, store: Store, data: Any, test: Any, own: Sequence[str], train_words: Sequence[str], stop: process.Stop,
                  say: Callable[[str], None]) -> None:
-        self.store, self.data, self.test, self.typed = store, data, test, list(typed)
+        self.store, self.data, self.test, self.own = store, data, test, list(own)
         self.train_words, self.stop, self.say = tuple(train_words), stop, say
 
     def make(self, cell: Cell) -> Failed | None:
@@ -63,7 +63,7 @@ class Maker:
             if why is not None:
                 return Failed(cell.name, f"training: {why}")
         job = {"kind": cell.kind, "method": cell.method, "seed": cell.seed, "protocols": list(cell.protocols), "data": self.data,
-               "test": self.test, "folder": str(folder), "training": cell.configuration.get("training"), "typed": self.typed}
+               "test": self.test, "folder": str(folder), "training": cell.configuration.get("training"), "own": self.own}
         (folder / "job.json").write_text(json.dumps(job))
         why = self._child("judge", [sys.executable, "-m", "viewmill.evaluation.scoreboard.judging", str(folder / "job.json")],
                           folder)

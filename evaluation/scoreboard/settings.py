@@ -61,13 +61,25 @@ class BenchConfig:
 
 
 @dataclass(frozen=True)
+class Arm:
+    """A row of the table. method: its name. words: of its training, but for data, out and seed. untrained: the arm whose
+    untrained network stands beside this one's trained."""
+
+    name: str
+    method: str
+    words: tuple[str, ...]
+    untrained: str
+
+
+@dataclass(frozen=True)
 class Settings:
-    """methods: names, in the order of the table. words: of each method's training, but for data, out and seed."""
+    """arms: in the order of the table. own: the words that config was made of. typed: all, with the name of the command."""
 
     config: BenchConfig
-    methods: tuple[str, ...]
-    words: dict[str, tuple[str, ...]]
+    arms: tuple[Arm, ...]
+    own: tuple[str, ...]
     typed: tuple[str, ...]
+    title: str = ""
 
 
 def read(words: Sequence[str]) -> Settings:
@@ -86,18 +98,29 @@ def read(words: Sequence[str]) -> Settings:
         elif first in for_one:
             for_one[first].append(rest)
         else:
-            own.append(split(word))
-    config: BenchConfig = filled(BenchConfig(data="unset", test_data="unset"), own, ["train.KEY", *(f"{m}.KEY" for m in methods)])
-    given = {name for name, _ in own}
+            own.append(word)
+    config = config_of(own, ["train.KEY", *(f"{m}.KEY" for m in methods)])
+    arms = tuple(Arm(name, name, (*small(name), *for_all, *for_one[name]), name) for name in methods)
+    return Settings(config, arms, tuple(own), ("methods", *words))
+
+
+def small(method: str) -> tuple[str, ...]:
+    """The words of a method's small run."""
+    info = method_info(method)
+    return (f"recipe={info.recipe_32px}", *info.small)
+
+
+def config_of(own: Sequence[str], others: Sequence[str] = ()) -> BenchConfig:
+    """The configuration that KEY=VALUE words make. others: further keys, to be named where one is unknown. Raises ValueError, one
+    line, where a key is unknown or pictures are not given."""
+    pairs = [split(word) for word in own]
+    config: BenchConfig = filled(BenchConfig(data="unset", test_data="unset"), pairs, list(others))
+    given = {name for name, _ in pairs}
     for needed in ("data", *(["test_data"] if config.split == "test" else [])):
         if needed not in given:
-            raise ValueError(f"bench methods needs labelled pictures: {needed}=PATTERN, for example "
+            raise ValueError(f"this needs labelled pictures: {needed}=PATTERN, for example "
                              "data='cifar10/train-*.tar' test_data='cifar10/test-*.tar'")
-    trained = {}
-    for name in methods:
-        info = method_info(name)
-        trained[name] = (f"recipe={info.recipe_32px}", *info.small, *for_all, *for_one[name])
-    return Settings(config, methods, trained, tuple(words))
+    return config
 
 
 def parts(config: BenchConfig) -> tuple[Any, Any]:

@@ -15,13 +15,13 @@ from ...models import method_info
 from .cells import Cell, Made, Store
 from .intervals import better_of, paired
 from .making import Failed
-from .settings import PROTOCOLS, Settings
+from .settings import PROTOCOLS, Arm, Settings
 
 TITLES = {"knn": "kNN", "linear": "linear", "finetune": "fine-tuned", "layers": "best layer"}
 
 
 def table_of(settings: Settings, cells: Sequence[Cell], store: Store, failed: Sequence[Failed] = ()) -> dict[str, Any]:
-    """JSON-able: "rows" by method, "pixels", "stale", "missing" and "failed" cells, and the command. Accuracies in [0, 1].
+    """JSON-able: "rows" by arm, "pixels", "stale", "missing" and "failed" cells, and the command. Accuracies in [0, 1].
 
     A method's figures are over the seeds of which both networks, trained and untrained, are there. A stale cell counts only
     with stale=keep.
@@ -30,21 +30,23 @@ def table_of(settings: Settings, cells: Sequence[Cell], store: Store, failed: Se
     counted = {"made", "stale"} if settings.config.stale == "keep" else {"made"}
     made = {cell.name: found for cell in cells if states[cell.name] in counted and (found := store.load(cell.name)) is not None}
     names = {state: [name for name, its in states.items() if its == state] for state in ("stale", "missing")}
-    rows = [_row(settings, method, [cell for cell in cells if cell.method == method], made) for method in settings.methods]
+    rows = [_row(settings, arm, states, made) for arm in settings.arms]
     pixels = made["pixels"].figures["pixels"] if "pixels" in made else {}
     return {"rows": rows, "pixels": {name: figures["top1"] for name, figures in pixels.items()}, **names,
             "failed": [asdict(each) for each in failed], "kept": settings.config.stale == "keep",
-            "command": shlex.join(["viewmill", "bench", "methods", *settings.typed]), "split": settings.config.split,
-            "seeds": settings.config.seeds, "viewmill": __version__, "origins": _origins(made)}
+            "command": shlex.join(["viewmill", "bench", *settings.typed]), "title": settings.title,
+            "split": settings.config.split, "seeds": settings.config.seeds, "viewmill": __version__, "origins": _origins(made)}
 
 
-def _row(settings: Settings, method: str, cells: Sequence[Cell], made: Mapping[str, Made]) -> dict[str, Any]:
-    info = method_info(method)
-    both = [seed for seed in range(settings.config.seeds)
-            if f"{method}-trained-{seed}" in made and f"{method}-untrained-{seed}" in made]
-    pairs = {seed: (made[f"{method}-trained-{seed}"], made[f"{method}-untrained-{seed}"]) for seed in both}
-    row: dict[str, Any] = {"method": method, "metric": info.metric, "words": list(settings.words[method]), "seeds": both,
-                           "cells": len(cells), "made": sum(cell.name in made for cell in cells), "protocols": {}}
+def _row(settings: Settings, arm: Arm, states: Mapping[str, str], made: Mapping[str, Made]) -> dict[str, Any]:
+    info = method_info(arm.method)
+    names = {seed: (f"{arm.name}-trained-{seed}", f"{arm.untrained}-untrained-{seed}") for seed in range(settings.config.seeds)}
+    pairs = {seed: (made[trained], made[untrained]) for seed, (trained, untrained) in names.items()
+             if trained in made and untrained in made}
+    cells = [name for pair in names.values() for name in pair if name in states]
+    row: dict[str, Any] = {"method": arm.method, "arm": arm.name, "metric": info.metric, "words": list(arm.words),
+                           "seeds": list(pairs), "cells": len(cells), "made": sum(name in made for name in cells),
+                           "protocols": {}}
     for name in PROTOCOLS:
         judged = _judged(settings, name, pairs)
         if judged is not None:
@@ -92,11 +94,12 @@ def _origins(made: Mapping[str, Made]) -> list[dict[str, Any]]:
 def in_markdown(table: Mapping[str, Any]) -> str:
     """The table for people: percent; untrained in parentheses; the metric that counts bold, with its gain in points."""
     protocols = [name for name in PROTOCOLS if any(name in row["protocols"] for row in table["rows"])]
-    heads = ["method", *(TITLES[name] for name in protocols), "pretext", "images/s", "waits", "std", "RankMe", "seeds"]
+    heads = ["run" if table["title"] else "method", *(TITLES[name] for name in protocols), "pretext", "images/s", "waits", "std",
+             "RankMe", "seeds"]
     lines = [*_head(table), "", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for row in table["rows"]:
         health = row["health"]
-        entries = [row["method"], *(_entry(row, name) for name in protocols), _percent(row["pretext"]),
+        entries = [row["arm"], *(_entry(row, name) for name in protocols), _percent(row["pretext"]),
                    "" if row["images_per_s"] is None else f"{row['images_per_s']:,.0f}", _percent(row["data_wait"]),
                    _number(health.get("health_std"), ".2f"), _number(health.get("health_rankme"), ".1f"),
                    f"{len(row['seeds'])} of {table['seeds']}"]
@@ -130,7 +133,8 @@ def _head(table: Mapping[str, Any]) -> list[str]:
     where = "; ".join(f"{each['cells']} cells on {each['cores']} cores of {each['cpu']}, viewmill {each['viewmill']}, torch "
                       f"{each['torch']}, timm {each['timm']}" for each in table["origins"]) or "no cell is made yet"
     dev = "Not to be published: tested on training pictures, to choose settings. " if table["split"] == "dev" else ""
-    return [f"`{table['command']}`", "", f"{dev}Seeds 0 to {table['seeds'] - 1}; {where}.", "",
+    title = [table["title"], ""] if table["title"] else []
+    return [*title, f"`{table['command']}`", "", f"{dev}Seeds 0 to {table['seeds'] - 1}; {where}.", "",
             "Accuracy on the test pictures in percent, mean over seeds, and in parentheses the untrained network's: of the same "
             "first weights, as initialized or with calibrated batch norms, whichever is better by that metric. Bold: the metric "
             "that was named for the method beforehand, and by how many points training gains, with the 95 % interval of a paired "
@@ -139,8 +143,8 @@ def _head(table: Mapping[str, Any]) -> list[str]:
 
 
 def _notes(table: Mapping[str, Any]) -> list[str]:
-    lines = ["Trained by `viewmill train METHOD` with:", "",
-             *(f"- {row['method']}: `{' '.join(row['words'])}`"
+    lines = ["Trained by:", "",
+             *(f"- {row['arm']}: `viewmill train {row['method']} {' '.join(row['words'])}`"
                + ("" if row["training_s"] is None else f" ({row['training_s']:.0f} s, then judged in {row['judging_s']:.0f} s)")
                for row in table["rows"])]
     if table["stale"]:

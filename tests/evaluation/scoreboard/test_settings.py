@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from viewmill.evaluation.scoreboard.settings import BenchConfig, manual, parts, read
+from viewmill.evaluation.scoreboard.settings import Arm, BenchConfig, manual, parts, read
 from viewmill.models import METHODS
 
 DATA = ("data=a-*.tar", "test_data=b-*.tar")
@@ -13,13 +13,14 @@ DATA = ("data=a-*.tar", "test_data=b-*.tar")
 
 def test_a_method_trains_by_its_small_run_then_what_is_said_for_all_then_for_it() -> None:
     settings = read(["mae", "simclr", *DATA, "simclr.optimizer.lr=1e-3", "train.steps=9", "seeds=2"])
-    assert settings.methods == ("mae", "simclr") and settings.config.seeds == 2
-    assert settings.words["simclr"] == ("recipe=simclr_cifar", *METHODS["simclr"].small, "steps=9", "optimizer.lr=1e-3")
-    assert settings.words["mae"] == ("recipe=mae_cifar", *METHODS["mae"].small, "steps=9")
+    assert settings.config.seeds == 2
+    assert settings.arms == (
+        Arm("mae", "mae", ("recipe=mae_cifar", *METHODS["mae"].small, "steps=9"), "mae"),
+        Arm("simclr", "simclr", ("recipe=simclr_cifar", *METHODS["simclr"].small, "steps=9", "optimizer.lr=1e-3"), "simclr"))
 
 
 def test_without_a_name_all_methods_are_meant() -> None:
-    assert read(list(DATA)).methods == tuple(METHODS)
+    assert [arm.name for arm in read(list(DATA)).arms] == list(METHODS)
 
 
 def test_keys_of_the_protocols_are_keys_of_the_bench() -> None:
