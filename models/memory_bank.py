@@ -18,6 +18,8 @@ from .shared_draws import SharedDraws
 DENSE = 64
 """Rows per negative up to which a product with all rows is cheaper than fetching those that were drawn."""
 
+FAR = -1e30  # the score of a row that is elsewhere: finite, so that a query without a row here has no undefined gradient
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -28,8 +30,9 @@ class Drawn:
 
 
 class MemoryBank(nn.Module):
-    """One row of length about 1 for each image, shared out over ranks; compared with by noise-contrastive estimation, or, with
-    `negatives` 0, by the softmax over all rows. Source: InstDisc, arXiv:1805.01978; zhirongw/lemniscate.pytorch, NCEAverage.py.
+    """One row of length about 1 for each image, shared out over ranks; compared with by noise-contrastive estimation, or by the
+    softmax over those that were drawn (`law`), or, with `negatives` 0, by the softmax over all rows. Source: InstDisc,
+    arXiv:1805.01978; zhirongw/lemniscate.pytorch.
 
     A step: `draw` what the batch's images are compared with, `compare` embeddings with it, as many kinds as there are,
     `remember` those that enter the bank, and once the weights have moved, `update`. Embeddings go to the rows' ranks, never rows
@@ -40,7 +43,7 @@ class MemoryBank(nn.Module):
     """
 
     def __init__(self, images: int | None, dim: int, *, negatives: int, temperature: float, momentum: float = 0.5,
-                 start: Literal["uniform", "unit"] = "uniform") -> None:
+                 start: Literal["uniform", "unit"] = "uniform", law: Literal["nce", "softmax"] = "nce") -> None:
         super().__init__()
         if negatives < 0:
             raise ValueError(f"negatives needs a whole number of at least 0, got {negatives}")
@@ -48,6 +51,9 @@ class MemoryBank(nn.Module):
             raise ValueError(f"temperature needs a number above 0, got {temperature}")
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum of the bank needs a number of at least 0 and below 1, got {momentum}")
+        if law not in ("nce", "softmax"):
+            raise ValueError(f"law needs 'nce' or 'softmax', got {law!r}")
+        self.law = law
         self.images, self.negatives, self.temperature, self.momentum = images or 0, negatives, temperature, momentum
         self.rows = ShardedRows(self.images, dim, start)
         self.draws = SharedDraws()
@@ -76,9 +82,22 @@ class MemoryBank(nn.Module):
         with torch.autocast(embeddings.device.type, enabled=False):
             queries, offset = gather(embeddings.float())
             if self.negatives:
-                parts, own, most = self._estimated(queries, drawn)
+                here, place = self.rows.here(drawn.rows)
+                scores = _scores(queries, self.rows.local, place, here)
+                known = scores.detach().where(here, -torch.inf)
+                own, most = known[:, 0], known[:, 1:].amax(1)
             else:
-                parts, own, most = self._classified(queries, drawn, offset, len(embeddings))
+                here, place = self.rows.here(drawn.index[:, None])
+                scores = queries @ self.rows.local.T
+                own, most = scores.detach().gather(1, place)[:, 0].where(here[:, 0], -torch.inf), scores.detach().amax(1)
+            if self.negatives and self.law == "nce":
+                parts = self._estimated(scores, here)
+            else:
+                candidates = scores.where(here, FAR) if self.negatives else scores
+                first = scores[:, 0] if self.negatives else scores.gather(1, place)[:, 0]
+                sums, _ = gather((candidates / self.temperature).logsumexp(1)[None])
+                # The logarithm of the sum by the rank that has the image, the own row's score by the rank that has the row.
+                parts = sums.logsumexp(0)[offset : offset + len(embeddings)].sum() - (first * here[:, 0]).sum() / self.temperature
             best = torch.stack([own, most])
             if world_size() > 1:
                 dist.all_reduce(best, dist.ReduceOp.MAX)
@@ -106,28 +125,15 @@ class MemoryBank(nn.Module):
             self.rows.write(index, F.normalize(mixed, dim=1))
         self._seen.clear()
 
-    def _estimated(self, queries: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor, Tensor]:
-        """Sum of the terms of rows on this rank; by image, the scores of its own row and of its nearest noise, -inf elsewhere."""
-        here, place = self.rows.here(drawn.rows)
-        scores = _scores(queries, self.rows.local, place, here)
+    def _estimated(self, scores: Tensor, here: Tensor) -> Tensor:
+        """scores and here (N, 1 + m): the sum of the terms of the rows on this rank."""
         if not self.z:
             exp = ((scores.detach() / self.temperature).exp() * here).sum(dtype=torch.float64)
             if world_size() > 1:
                 dist.all_reduce(exp)
             self.z = self.images * float(exp) / here.numel()
         terms = nce_terms(scores, temperature=self.temperature, z=self.z, images=self.images)
-        known = scores.detach().where(here, -torch.inf)
-        return (terms * here).sum(), known[:, 0], known[:, 1:].amax(1)
-
-    def _classified(self, queries: Tensor, drawn: Drawn, offset: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The same for the softmax over all rows: of its own images each rank takes the logarithm of the sum, of its own rows
-        each takes the images' scores."""
-        here, place = self.rows.here(drawn.index)
-        logits = queries @ self.rows.local.T / self.temperature
-        own = logits.gather(1, place[:, None])[:, 0]
-        sums, _ = gather(logits.logsumexp(1)[None])
-        parts = sums.logsumexp(0)[offset : offset + count].sum() - (own * here).sum()
-        return parts, own.detach().where(here, -torch.inf), logits.detach().amax(1)
+        return (terms * here).sum()
 
     def get_extra_state(self) -> Tensor:
         return torch.tensor(self.z, dtype=torch.float64)

@@ -72,6 +72,17 @@ def test_without_negatives_it_is_the_softmax_over_all_images() -> None:
     assert float(accuracy) == np.mean(logits.argmax(1) == index.numpy())
 
 
+def test_the_softmax_over_what_is_drawn() -> None:
+    memory, rows = bank(5, law="softmax"), bank(5).rows.local.double().numpy()
+    found, drawn = embeddings(3), memory.draw(torch.tensor([4, 0, 22]))
+    pairs = zip(found.double().numpy(), drawn.rows.numpy(), strict=True)
+    logits = np.array([[float(z @ rows[j]) / 0.3 for j in places] for z, places in pairs])
+    expected = np.mean([math.log(np.exp(row).sum()) - row[0] for row in logits])
+    assert float(memory.compare(found, drawn)[0]) == pytest.approx(float(expected), rel=1e-6) and memory.z == 0
+    with pytest.raises(ValueError, match="law needs 'nce' or 'softmax', got 'sigmoid'"):
+        bank(5, law="sigmoid")
+
+
 def test_the_share_of_images_that_find_themselves() -> None:
     memory = bank(2)
     memory.rows.local.copy_(F.normalize(torch.eye(IMAGES, DIM) + 0.01, dim=1))
@@ -82,10 +93,13 @@ def test_the_share_of_images_that_find_themselves() -> None:
     assert float(memory.compare(found[[0, 2, 1]], swapped)[1]) == pytest.approx(1 / 3)
 
 
-@pytest.mark.parametrize(("negatives", "dense"), [(0, 0), (7, 0), (7, 10**6)])
-def test_the_gradient_by_finite_differences(monkeypatch: pytest.MonkeyPatch, negatives: int, dense: int) -> None:
+KINDS = [(0, 0, "nce"), (9, 0, "nce"), (9, 10**6, "nce"), (2, 0, "softmax"), (9, 10**6, "softmax")]
+
+
+@pytest.mark.parametrize(("negatives", "dense", "law"), KINDS)
+def test_the_gradient_by_finite_differences(monkeypatch: pytest.MonkeyPatch, negatives: int, dense: int, law: str) -> None:
     monkeypatch.setattr(module, "DENSE", dense)
-    memory = bank(negatives)
+    memory = bank(negatives, law=law)
     drawn = memory.draw(torch.tensor([5, 9]))
     found = embeddings(2).requires_grad_()
     (memory.compare(found, drawn)[0] + 2 * memory.proximity(found, drawn)).backward()
@@ -127,11 +141,11 @@ def test_a_row_moves_half_way_to_what_was_seen_and_has_length_1() -> None:
 
 
 class Network(nn.Module):
-    def __init__(self, negatives: int) -> None:
+    def __init__(self, negatives: int, law: Any) -> None:
         super().__init__()
         torch.manual_seed(1)
         self.linear = nn.Linear(4, DIM)
-        self.bank = MemoryBank(IMAGES, DIM, negatives=negatives, temperature=0.3)
+        self.bank = MemoryBank(IMAGES, DIM, negatives=negatives, temperature=0.3, law=law)
 
     def forward(self, x: torch.Tensor, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         found, drawn = F.normalize(self.linear(x), dim=1), self.bank.draw(index)
@@ -140,10 +154,10 @@ class Network(nn.Module):
         return loss + 0.5 * self.bank.proximity(found, drawn), accuracy
 
 
-def two_steps(negatives: int, dense: int, parts: tuple[int, ...]) -> dict[str, Any]:
+def two_steps(negatives: int, dense: int, law: str, parts: tuple[int, ...]) -> dict[str, Any]:
     """On each rank its part of the batch; alone the whole."""
     module.DENSE = dense
-    network = Network(negatives)
+    network = Network(negatives, law)
     own = slice(None)
     model: nn.Module = network
     if dist.is_initialized():
@@ -164,11 +178,11 @@ def two_steps(negatives: int, dense: int, parts: tuple[int, ...]) -> dict[str, A
     return told | {"gradients": [p.grad for p in network.parameters()], "rows": whole_rows(network), "z": network.bank.z}
 
 
-@pytest.mark.parametrize(("negatives", "dense"), [(0, 0), (9, 0), (9, 10**6)])
+@pytest.mark.parametrize(("negatives", "dense", "law"), KINDS)
 @pytest.mark.parametrize("parts", [(4, 4), (2, 5, 3)])
-def test_ranks_that_share_a_bank_do_what_one_with_all_of_it_would(world: World, negatives: int, dense: int,
+def test_ranks_that_share_a_bank_do_what_one_with_all_of_it_would(world: World, negatives: int, dense: int, law: str,
                                                                   parts: tuple[int, ...]) -> None:
-    alone, ranks = two_steps(negatives, dense, parts), world(len(parts), two_steps, negatives, dense, parts)
+    alone, ranks = two_steps(negatives, dense, law, parts), world(len(parts), two_steps, negatives, dense, law, parts)
     assert np.mean([told["losses"] for told in ranks], 0) == pytest.approx(alone["losses"], rel=1e-5)
     for told in ranks:
         assert told["accuracies"] == pytest.approx(alone["accuracies"]) and told["z"] == pytest.approx(alone["z"], rel=1e-6)
