@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,8 @@ from ..pipelines.decode import BadSample, decode
 from ..pipelines.engines import render
 from ..pipelines.order import Order
 from ..pipelines.read_ahead import READERS
-from ..pipelines.source import NoSuchKey, Source
+from ..pipelines.source import Source
+from ..pipelines.sources.subset import Subset
 
 SMALL_PX = 96  # up to here the whole image is shown; above, the field's central crop out of a short side 256 / 224 larger
 CHUNK = 128
@@ -139,41 +139,3 @@ class Pictures:
     def subset(self) -> Source:
         """These pictures alone, in this order, as a source for a Loader."""
         return Subset(self.source, self.index)
-
-
-class Subset:
-    """Some samples of another source, numbered anew."""
-
-    def __init__(self, source: Source, index: np.ndarray) -> None:
-        self.source, self.index = source, np.asarray(index, np.int64)
-        self.shard_sizes = np.array([len(self.index)], np.int64)
-        self.local, self.labelled = source.local, source.labelled
-        self.fingerprint = f"{source.fingerprint}:{_digest(self.index)}"
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def size_hw(self, index: np.ndarray) -> np.ndarray:
-        return self.source.size_hw(self.index[index])
-
-    def read(self, index: int) -> bytes | np.ndarray:
-        return self.source.read(int(self.index[index]))
-
-    def key(self, index: int) -> str:
-        return self.source.key(int(self.index[index]))
-
-    def label(self, index: int) -> int:
-        return self.source.label(int(self.index[index]))
-
-    def where(self, index: int) -> str:
-        return self.source.where(int(self.index[index]))
-
-    def find(self, key: str) -> int:
-        there = np.flatnonzero(self.index == self.source.find(key))
-        if len(there) == 0:
-            raise NoSuchKey(f"{key!r} is not among the {len(self)} samples that are used")
-        return int(there[0])
-
-
-def _digest(index: np.ndarray) -> str:
-    return blake2b(index.tobytes(), digest_size=8).hexdigest()

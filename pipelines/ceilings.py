@@ -31,6 +31,7 @@ from .rates import each_second, loading, repeated
 from .read_ahead import InFiles
 from .source import Source
 from .sources.arrays import ArraySource
+from .sources.subset import Subset
 from .specimens import encode
 
 MOST_IMAGES, MOST_BYTES, FEWEST = 512, 2**28, 8
@@ -76,37 +77,21 @@ class Read:
     evidence: str
 
 
-class Part:
+class Part(Subset):
     """Some samples of a source, as a source; with `data`, those instead of what the source would read."""
 
     def __init__(self, source: Source, index: np.ndarray, data: Sequence[bytes | np.ndarray] | None = None) -> None:
-        self.source, self.index, self.data = source, np.asarray(index, np.int64), data
-        self.shard_sizes = np.array([len(index)], np.int64)
-        self.local, self.labelled, self.fingerprint = source.local, source.labelled, f"part of {source.fingerprint}"
-
-    def __len__(self) -> int:
-        return len(self.index)
+        super().__init__(source, index)
+        self.data = data
 
     def size_hw(self, index: np.ndarray) -> np.ndarray:
         index = np.asarray(index, np.int64).reshape(-1)
         if self.data is None:
-            return self.source.size_hw(self.index[index])
+            return super().size_hw(index)
         return np.array([_size_hw(self.data[i % len(self.data)]) for i in index.tolist()], np.int32).reshape(-1, 2)
 
     def read(self, index: int) -> bytes | np.ndarray:
-        return self.source.read(int(self.index[index])) if self.data is None else self.data[index % len(self.data)]
-
-    def key(self, index: int) -> str:
-        return self.source.key(int(self.index[index]))
-
-    def label(self, index: int) -> int:
-        return self.source.label(int(self.index[index]))
-
-    def where(self, index: int) -> str:
-        return self.source.where(int(self.index[index]))
-
-    def find(self, key: str) -> int:
-        return int(np.flatnonzero(self.index == self.source.find(key))[0])
+        return super().read(index) if self.data is None else self.data[index % len(self.data)]
 
     def filling(self, batch_size: int) -> Part:
         """The same samples again and again, so that they make up several batches."""
