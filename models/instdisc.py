@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .backbone import backbone
-from .memory_bank import MemoryBank
+from .memory_bank import MemoryBank, refuse_bank
 from .method import Method
 from .training.config import key
 from .views import Views
@@ -24,14 +24,7 @@ class InstDiscConfig:
     proximal: float = key("weight of |embedding - row|^2, which the paper describes and its code does not have", 0.0)
 
     def __post_init__(self) -> None:
-        if self.dim < 1:
-            raise ValueError(f"model.dim needs a whole number of at least 1, got {self.dim}")
-        if self.negatives < 0:
-            raise ValueError(f"model.negatives needs a whole number of at least 0, got {self.negatives}")
-        if not self.temperature > 0:
-            raise ValueError(f"model.temperature needs a number above 0, got {self.temperature}")
-        if not 0 <= self.bank_momentum < 1:
-            raise ValueError(f"model.bank_momentum needs a number of at least 0 and below 1, got {self.bank_momentum}")
+        refuse_bank(self.dim, self.negatives, self.temperature, self.bank_momentum)
         if not self.proximal >= 0:
             raise ValueError(f"model.proximal needs a number of at least 0, got {self.proximal}")
 

@@ -29,6 +29,18 @@ class Drawn:
     rows: Tensor
 
 
+def refuse_bank(dim: int, negatives: int, temperature: float, bank_momentum: float) -> None:
+    """Raise ValueError, naming the method's key, where there can be no such bank."""
+    if dim < 1:
+        raise ValueError(f"model.dim needs a whole number of at least 1, got {dim}")
+    if negatives < 0:
+        raise ValueError(f"model.negatives needs a whole number of at least 0, got {negatives}")
+    if not temperature > 0:
+        raise ValueError(f"model.temperature needs a number above 0, got {temperature}")
+    if not 0 <= bank_momentum < 1:
+        raise ValueError(f"model.bank_momentum needs a number of at least 0 and below 1, got {bank_momentum}")
+
+
 class MemoryBank(nn.Module):
     """One row of length about 1 for each image, shared out over ranks; compared with by noise-contrastive estimation, or by the
     softmax over those that were drawn (`law`), or, with `negatives` 0, by the softmax over all rows. Source: InstDisc,
@@ -45,12 +57,7 @@ class MemoryBank(nn.Module):
     def __init__(self, images: int | None, dim: int, *, negatives: int, temperature: float, momentum: float = 0.5,
                  start: Literal["uniform", "unit"] = "uniform", law: Literal["nce", "softmax"] = "nce") -> None:
         super().__init__()
-        if negatives < 0:
-            raise ValueError(f"negatives needs a whole number of at least 0, got {negatives}")
-        if not temperature > 0:
-            raise ValueError(f"temperature needs a number above 0, got {temperature}")
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum of the bank needs a number of at least 0 and below 1, got {momentum}")
+        refuse_bank(dim, negatives, temperature, momentum)
         if law not in ("nce", "softmax"):
             raise ValueError(f"law needs 'nce' or 'softmax', got {law!r}")
         self.law = law

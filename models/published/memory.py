@@ -19,4 +19,52 @@ MEMORY: tuple[MethodInfo, ...] = (
         small=("model.backbone=convnet4", "batch_size=128", "epochs=4", "optimizer.name=adamw", "optimizer.lr=2e-3",
                "optimizer.weight_decay=1e-4", "schedule.law=cosine", "model.temperature=0.2"),
     ),
+    MethodInfo(
+        name="pirl", module="pirl", cls="PIRL", recipe="pirl", recipe_32px="pirl_cifar",
+        paper="Misra, van der Maaten 2019, Self-Supervised Learning of Pretext-Invariant Representations, arXiv:1912.01991",
+        published={
+            # VISSL's, whose cosine falls once an epoch, where ours falls each step.
+            "epochs": 800, "batch_size": 1024, "recipe": "pirl", "clip_grad": None,
+            "optimizer": {"name": "sgd", "lr": 0.03, "scaling": "linear", "weight_decay": 1e-4, "momentum": 0.9,
+                          "exclude": "norm-and-bias"},
+            "schedule": {"warmup_epochs": 0, "final_lr": 1.2e-4},
+        },
+        published_32px={"batch_size": 256, "schedule": {"final_lr": 3e-5}},
+        fields_32px={"backbone": "resnet18", "negatives": 0, "temperature": 0.1},
+        metric="knn",
+        small=("model.backbone=convnet4", "batch_size=128", "epochs=3", "optimizer.name=adamw", "optimizer.lr=2e-3",
+               "optimizer.scaling=none", "model.temperature=0.2"),
+    ),
+    MethodInfo(
+        name="cmc", module="cmc", cls="CMC", recipe="cmc_resnet", recipe_32px="cmc_cifar",
+        paper="Tian, Krishnan, Isola 2019, Contrastive Multiview Coding, arXiv:1906.05849",
+        published={
+            "epochs": 240, "batch_size": 128, "recipe": "cmc_resnet", "clip_grad": None,
+            "optimizer": {"name": "sgd", "lr": 0.03, "scaling": "none", "weight_decay": 1e-4, "momentum": 0.9, "exclude": "none"},
+            "schedule": {"warmup_epochs": 0, "law": "steps", "steps_at": (120, 160, 200), "step_factor": 0.1},
+        },
+        # InstDisc's own on CIFAR-10; CMC has none.
+        fields_32px={"backbone": "resnet18", "negatives": 0, "temperature": 0.1},
+        metric="knn",
+        small=("model.backbone=convnet4", "model.width=1", "batch_size=128", "epochs=4", "optimizer.name=adamw",
+               "optimizer.lr=2e-3", "schedule.law=cosine", "model.temperature=0.2"),
+    ),
+    MethodInfo(
+        name="decoupling", module="decoupling", cls="Decoupling", recipe="decoupling", recipe_32px="decoupling_cifar",
+        paper="Feng, Xu, Tao 2019, Self-Supervised Representation Learning by Rotation Feature Decoupling, CVPR 2019, "
+              "pp. 10364-10374",
+        published={
+            # The rates of the code's table, which overrides the rate 0.1 that its configuration names.
+            "epochs": 245, "batch_size": 192, "recipe": "decoupling", "clip_grad": None,
+            "optimizer": {"name": "nesterov", "lr": 0.01, "scaling": "none", "weight_decay": 5e-4, "momentum": 0.9,
+                          "exclude": "none"},
+            "schedule": {"warmup_epochs": 0, "law": "steps", "steps_at": (90, 130, 190, 210, 230),
+                         "step_factors": (0.1, 0.1, 0.1, 10.0, 0.1)},
+        },
+        published_32px={"batch_size": 128},
+        fields_32px={"backbone": "resnet18", "half_dim": 256, "negatives": 0, "temperature": 0.1},
+        metric="linear",
+        small=("model.backbone=convnet4", "model.half_dim=128", "batch_size=128", "epochs=2", "optimizer.name=adamw",
+               "optimizer.lr=2e-3", "optimizer.weight_decay=1e-4", "schedule.law=cosine", "model.temperature=0.2"),
+    ),
 )

@@ -10,7 +10,7 @@ from viewmill.pipelines.batch import Batch
 def batch_of(views: torch.Tensor | None = None, masks: np.ndarray | None = None, **groups: torch.Tensor) -> Batch:
     """views (V, B, C, H, W) as group "global", and further groups by name; masks (V, B, rows, columns) bool."""
     groups = groups if views is None else {"global": views, **groups}
-    count = groups["global"].shape[1]
+    count = next(iter(groups.values())).shape[1]
     params = {} if masks is None else {f"global/{i}": {"mask": {"mask": mask}} for i, mask in enumerate(masks)}
     number = torch.arange(count)
     return Batch(views=groups, params=params, label=torch.full((count,), -1), key=[str(i) for i in range(count)],

@@ -211,7 +211,7 @@ def test_a_network_that_is_only_judged_has_no_rows_but_loads_the_same_state() ->
 @pytest.mark.parametrize(("changes", "message"), [
     ({"negatives": -1}, "negatives needs a whole number of at least 0, got -1"),
     ({"temperature": 0.0}, "temperature needs a number above 0"),
-    ({"momentum": 1.0}, "momentum of the bank needs a number of at least 0 and below 1, got 1")])
+    ({"momentum": 1.0}, "bank_momentum needs a number of at least 0 and below 1, got 1")])
 def test_what_makes_no_sense_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MemoryBank(IMAGES, DIM, **{"negatives": 1, "temperature": 0.1, **changes})
