@@ -45,6 +45,16 @@ def gather(x: Tensor) -> tuple[Tensor, int]:
 
 
 @torch.no_grad()
+def add_up(x: Tensor) -> Tensor:
+    """The sum of every rank's x, all of one shape, on each; without a gradient. One process alone: x itself."""
+    if world_size() == 1:
+        return x
+    summed = x.detach().clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(summed)
+    return summed
+
+
+@torch.no_grad()
 def mean_of_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     """x (B, D) of every rank to the mean over all their rows, (D,) float32 or wider, without a gradient; and this rank's share
     of the rows times the world size, a scalar: the mean over ranks of share * (a mean over own rows) is the mean over all rows.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from ..ops import Flip, Normalize
+from ..ops import Flip, Jitter, Normalize
 from ..ops.normalize import IMAGENET_MEAN
 from ..recipe import Recipe, View
-from .preset import GRAY, STRONG_JITTER, Preset, bilinear_crop, pillow_blur
+from .preset import GRAY, IMAGENET, STRONG_JITTER, Preset, bilinear_crop, pillow_blur
 
 SWAV_NORMALIZE = Normalize(kind="mean-std", mean=IMAGENET_MEAN, std=(0.228, 0.224, 0.225), space="unit")
 """ImageNet's, but for red's 0.228, which the released weights were trained with."""
+
+
+SMALL_JITTER = Jitter(p=0.8, brightness=0.4, contrast=0.4, saturation=0.4, hue_turns=0.1)
+"""Half of STRONG_JITTER."""
 
 
 def _views(group: str, count: int, size_px: int, scale: tuple[float, float]) -> View:
@@ -25,12 +29,17 @@ deepcluster_v2_400ep = Recipe(name="deepcluster_v2_400ep", views=(
     _views("local", 4, 96, (0.05, 0.14)),
 ))
 
+swav_cifar = Recipe(name="swav_cifar", views=(View(group="global", count=2, size_px=32, ops=(
+    bilinear_crop(32, (0.2, 1.0)), Flip(p=0.5), SMALL_JITTER, GRAY, IMAGENET,
+)),))
+
 _SWAV = "facebookresearch/swav @ 06b1b7c; arXiv 2006.09882"
 _CLUSTERS = "facebookresearch/swav @ 06b1b7c, main_deepclusterv2.py"
 
 PRESETS = (
     Preset(swav, _SWAV),
     Preset(swav_2x224, _SWAV),
+    Preset(swav_cifar, _SWAV, "our 32 px form: half the jitter, as SimCLR's on CIFAR-10, no blur, no local views"),
     Preset(deepcluster_v2, _CLUSTERS),
     Preset(deepcluster_v2_400ep, _CLUSTERS),
 )

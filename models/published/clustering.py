@@ -4,4 +4,24 @@ from __future__ import annotations
 
 from ..info import MethodInfo
 
-CLUSTERING: tuple[MethodInfo, ...] = ()
+_PUBLISHED = {
+    # The 100-epoch run on 64 GPUs of 64 images. For 256 images a step the authors have a rate of 0.6, ending at 0.0006, without
+    # warm-up, and model.queue=3840.
+    "epochs": 100, "batch_size": 4096, "recipe": "swav", "clip_grad": None,
+    "optimizer": {"name": "larc", "lr": 0.3, "scaling": "linear", "weight_decay": 1e-6, "momentum": 0.9, "exclude": "none"},
+    "schedule": {"warmup_epochs": 10, "first_lr": 0.3, "final_lr": 0.0048},
+}
+
+CLUSTERING = (
+    MethodInfo(
+        name="swav", module="swav", cls="SwAV", recipe="swav", recipe_32px="swav_cifar",
+        paper="Caron et al. 2020, Unsupervised Learning of Visual Features by Contrasting Cluster Assignments, arXiv:2006.09882",
+        published=_PUBLISHED,
+        published_32px={"schedule": {"first_lr": 0.0}},
+        fields_32px={"backbone": "resnet18", "projector_hidden": 512, "prototypes": 512},
+        metric="knn",
+        small=("model.backbone=convnet4", "model.projector_hidden=256", "model.prototypes=256", "model.frozen_epochs=0",
+               "batch_size=256", "epochs=2", "optimizer.name=adamw", "optimizer.lr=2e-3", "optimizer.scaling=none",
+               "optimizer.weight_decay=1e-4", "schedule.final_lr=0"),
+    ),
+)
