@@ -20,8 +20,8 @@ CLUSTERING = (
         published_32px={"schedule": {"first_lr": 0.0}},
         fields_32px={"backbone": "resnet18", "projector_hidden": 512, "prototypes": 512},
         metric="knn",
-        small=("model.backbone=convnet4", "model.projector_hidden=256", "model.prototypes=256", "model.frozen_epochs=0",
-               "batch_size=256", "epochs=2", "optimizer.name=adamw", "optimizer.lr=2e-3", "optimizer.scaling=none",
-               "optimizer.weight_decay=1e-4", "schedule.final_lr=0"),
+        small=("model.backbone=convnet4", "model.projector_hidden=256", "model.prototypes=256", "model.epsilon=0.03",
+               "model.frozen_epochs=0", "batch_size=256", "epochs=2", "optimizer.name=adamw", "optimizer.lr=2e-3",
+               "optimizer.scaling=none", "optimizer.weight_decay=1e-4", "schedule.final_lr=0"),
     ),
 )
