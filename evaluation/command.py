@@ -36,11 +36,13 @@ from .task import ALONE, Task
 
 @dataclass(frozen=True)
 class Protocol:
-    """module, config: where its keys and its `run` are; about: one line."""
+    """module, config: where its keys and its `run` are; about: one line. unlabelled: whether it learns from pictures without a
+    label, too."""
 
     module: str
     config: str
     about: str
+    unlabelled: bool = False
 
     def load(self) -> Any:
         return import_module(f".{self.module}", __package__)
@@ -57,6 +59,7 @@ PROTOCOLS = {
     "linear": Protocol("linear", "LinearConfig", "linear heads on frozen features, as papers publish them, or by L-BFGS"),
     "layers": Protocol("layers", "LayersConfig", "a linear head on every layer at once: the conv1 .. conv5 tables"),
     "finetune": Protocol("finetune", "FinetuneConfig", "all weights trained end to end, from where pretraining left them"),
+    "distill": Protocol("distill", "DistillConfig", "a network learns what a fine-tuned one answers, labels or not", True),
 }
 
 
@@ -72,6 +75,8 @@ class EvalConfig:
     pretrained: bool = key("of a name of timm's: its published weights; false: untrained", True)
     view: str | None = key("how pictures are shown: a recipe of one view, for example eval_bicubic; null: as the encoder was "
                            "trained, or eval_bicubic", None)
+    head_layers: int = key("keep so many first layers of pretraining's projection head on the encoder, 1 as SimCLR v2 is "
+                           "fine-tuned; 0: none", 0)
     max_images: int | None = key("at most so many pictures to learn from, a fixed random part; null: all", None)
     max_test_images: int | None = key("at most so many pictures to be tested on, a fixed random part; null: all", None)
     cache: bool = key("keep features in out, so that an interrupted or another evaluation finds them", True)
@@ -87,8 +92,9 @@ class EvalConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} needs a whole number of at least 1, got {value}")
-        if self.seed < 0:
-            raise ValueError(f"seed needs a whole number of at least 0, got {self.seed}")
+        for name in ("seed", "head_layers"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} needs a whole number of at least 0, got {getattr(self, name)}")
 
 
 def main(words: Sequence[str]) -> int:
@@ -127,7 +133,8 @@ def read(words: Sequence[str]) -> tuple[str, str, EvalConfig, Any]:
     for needed in ("data", "test_data"):
         if needed not in (name for name, _ in pairs):
             part = "train" if needed == "data" else "test"
-            raise ValueError(f"viewmill eval {names[0]} needs labelled pictures: {needed}=PATTERN, for example "
+            kind = "pictures" if needed == "data" and PROTOCOLS[names[0]].unlabelled else "labelled pictures"
+            raise ValueError(f"viewmill eval {names[0]} needs {kind}: {needed}=PATTERN, for example "
                              f"{needed}='{part}-{{0000..0009}}.tar', or a folder of class folders")
     return names[0], names[1], config, own
 
@@ -140,9 +147,10 @@ def evaluate(name: str, what: str, config: EvalConfig, own: Any, world: process.
     torch.set_num_threads(torch_threads)
     process.seed_all(config.seed)
     encoder = open_encoder(what, backbone=config.backbone, image_px=config.image_px, pretrained=config.pretrained,
-                           weights_key=config.weights_key, view=config.view).to(world.device)
+                           weights_key=config.weights_key, view=config.view, head_layers=config.head_layers).to(world.device)
     remote = Remote(**{**asdict(config.remote), "storage_options": config.remote.storage_options or {}})
-    train = Pictures(open_source(config.data, remote=remote), config.max_images, f"data={config.data}", threads)
+    train = Pictures(open_source(config.data, remote=remote), config.max_images, f"data={config.data}", threads,
+                     unlabelled=PROTOCOLS[name].unlabelled)
     test = Pictures(open_source(config.test_data, remote=remote), config.max_test_images, f"test_data={config.test_data}",
                     threads)
     out = Path(config.out or default_out(what))
@@ -154,7 +162,7 @@ def evaluate(name: str, what: str, config: EvalConfig, own: Any, world: process.
         began = time.monotonic()
         task.say(f"encoder    {encoder.name}, {sum(p.numel() for p in encoder.module.parameters()) / 1e6:.2f} million weights, "
                  f"{encoder.dim} features, {encoder.image_px} px\npictures   {len(train):,} to learn from, {len(test):,} to be "
-                 f"tested on, {task.classes()} classes")
+                 f"tested on" + ("" if PROTOCOLS[name].unlabelled else f", {task.classes()} classes"))
         found = PROTOCOLS[name].load().run(task, own)
         correct = found.pop("correct")
         result = {"eval": name, "encoder": what, "name": encoder.name, "fingerprint": encoder.fingerprint, **found,

@@ -16,6 +16,7 @@ from ..augment.recipe import Recipe
 from ..models import METHODS, build, method_info
 from ..models.backbone import backbone as untrained
 from ..models.backbone import published
+from ..models.heads import first_layers
 from ..models.method import Method
 from ..models.training import checkpoint
 from ..models.training.step import image_side
@@ -32,34 +33,71 @@ class Encoder(nn.Module):
 
     module: the network whose weights are judged, inside `whole`, which also has what pretraining put around it. view: a recipe
     of one plain view, as pictures are to be shown. name: what it is, in a few words. fingerprint: of weights, structure and
-    view; equal for equal features.
+    view; equal for equal features. head: the layers of pretraining's head that features go through, none at first; see
+    `keep_head`. origin: what it can be built anew from, with its weights, as plain data; empty where nobody said.
     """
 
-    def __init__(self, whole: nn.Module, dim: int, image_px: int, view: Recipe, name: str) -> None:
+    def __init__(self, whole: nn.Module, dim: int, image_px: int, view: Recipe, name: str,
+                 origin: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         self.whole, self.dim, self.image_px, self.view, self.name = whole, dim, image_px, view, name
+        self.origin, self.head_layers = dict(origin or {}), 0
 
     @property
     def module(self) -> nn.Module:
         return self.whole.encoder if isinstance(self.whole, Method) else self.whole
 
     @property
+    def head(self) -> nn.Sequential:
+        # Made anew each time, so that a copy, or one whose batch norms were converted, has its own.
+        whole = self.whole.projection_head if isinstance(self.whole, Method) else None
+        return nn.Sequential() if whole is None or not self.head_layers else first_layers(whole, self.head_layers)
+
+    def keep_head(self, layers: int) -> None:
+        """Have features go through the first `layers` linear layers of the projection head, each with its norm and activation;
+        0: through none. Raises ValueError where there are no such layers."""
+        if layers == self.head_layers:
+            return
+        whole = self.whole.projection_head if isinstance(self.whole, Method) else None
+        if whole is None:
+            raise ValueError(f"head_layers={layers}: {self.name} has no projection head; leave head_layers out, or give a run of "
+                             "a method that has one, for example simclr_v2")
+        widths = [part.out_features for part in whole if isinstance(part, nn.Linear)]
+        if not 0 <= layers <= len(widths):
+            raise ValueError(f"head_layers={layers}: the projection head of {self.name} has {len(widths)} layers; use 0 to "
+                             f"{len(widths)}, 0 for the backbone alone")
+        assert isinstance(self.whole, Method)
+        self.head_layers, self.dim = layers, [self.whole.feature_dim, *widths][layers]
+
+    @property
     def fingerprint(self) -> str:
         digest = blake2b(f"{type(self.whole).__name__} {self.view.to_dict()}".encode(), digest_size=16)
         if isinstance(self.whole, Method):
             digest.update(str(getattr(self.whole, "config", "")).encode())
-        for name, value in sorted(self.module.state_dict().items()):
-            digest.update(name.encode() + str((value.dtype, tuple(value.shape))).encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        _add_weights(digest, self.module)
+        _add_weights(digest, self.head)
         return digest.hexdigest()
 
     def forward(self, images: Tensor) -> Tensor:
         features: Tensor = self.whole.features(images) if isinstance(self.whole, Method) else self.whole(images)
-        return features
+        return self.head(features) if self.head_layers else features
+
+
+def fingerprint_of(module: nn.Module) -> str:
+    """Of its weights and their names; equal for equal ones."""
+    digest = blake2b(digest_size=16)
+    _add_weights(digest, module)
+    return digest.hexdigest()
+
+
+def _add_weights(digest: blake2b, module: nn.Module) -> None:
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode() + str((value.dtype, tuple(value.shape))).encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
 
 
 def open_encoder(what: str, *, backbone: str | None = None, image_px: int | None = None, pretrained: bool = True,
-                 weights_key: str | None = None, view: str | None = None) -> Encoder:
+                 weights_key: str | None = None, view: str | None = None, head_layers: int = 0) -> Encoder:
     """The encoder that is meant by
 
     - the folder of a run: its newest whole checkpoint; or one checkpoint of it;
@@ -68,7 +106,8 @@ def open_encoder(what: str, *, backbone: str | None = None, image_px: int | None
     - a name of timm's, or `convnet4`: with the weights that timm publishes, or untrained (pretrained=False).
 
     image_px: the side of the pictures; by default the one that the network was trained at, 224 for a state dict. view: a
-    preset's name, how pictures are shown, in place of what training says of it. In evaluation mode, no weight trains.
+    preset's name, how pictures are shown, in place of what training says of it. head_layers: see `Encoder.keep_head`. In
+    evaluation mode, no weight trains.
     Raises ValueError, one line, where it cannot be had.
     """
     path, of_weights = Path(what), False
@@ -88,12 +127,13 @@ def open_encoder(what: str, *, backbone: str | None = None, image_px: int | None
         raise ValueError(f"backbone= and weights_key= go with a file of weights, {what} says itself what it is; leave them out")
     if view is not None:
         encoder.view = _sized(named_recipe(view), encoder.image_px)
+    encoder.keep_head(head_layers)
     return encoder.eval().requires_grad_(False)
 
 
-def of_method(method: Method, recipe: Recipe, image_px: int, name: str) -> Encoder:
+def of_method(method: Method, recipe: Recipe, image_px: int, name: str, origin: Mapping[str, Any] | None = None) -> Encoder:
     """A method's encoder; recipe: the views that it trains on, which say how pictures end."""
-    return Encoder(method, method.feature_dim, image_px, evaluation_recipe(recipe, image_px), name)
+    return Encoder(method, method.feature_dim, image_px, evaluation_recipe(recipe, image_px), name, origin)
 
 
 def _newest(folder: Path) -> tuple[Path, dict[str, Any]]:
@@ -110,7 +150,8 @@ def _of_checkpoint(path: Path, state: dict[str, Any], image_px: int | None) -> E
     side = image_side(recipe)
     if image_px is not None and image_px != side:
         raise ValueError(f"image_px={image_px}: {path} was trained at {side} px; leave image_px out")
-    return of_method(method, recipe, side, f"{state['method']} of {path.parent.parent}, step {state['step']}")
+    origin = {name: state[name] for name in ("method", "config", "recipe", "viewmill")}
+    return of_method(method, recipe, side, f"{state['method']} of {path.parent.parent}, step {state['step']}", origin)
 
 
 def restored(path: Path, state: Mapping[str, Any]) -> tuple[Method, Recipe]:
@@ -137,17 +178,18 @@ def _of_state_dict(path: Path, state: dict[str, Any], name: str | None, image_px
         raise ValueError(f"{path} is a file of weights: say of which network, for example backbone=resnet50")
     module, dim = untrained(name, image_px)
     part = fitted(module, state, path, weights_key)
-    return Encoder(module, dim, image_px, _sized(named_recipe(VIEW), image_px), f"{name} of {path.name}{part}")
+    view = _sized(named_recipe(VIEW), image_px)
+    return Encoder(module, dim, image_px, view, f"{name} of {path.name}{part}", {"backbone": name})
 
 
 def _of_name(name: str, image_px: int | None, pretrained: bool) -> Encoder:
     if not pretrained:
         side = image_px or 224
         module, dim = untrained(name, side)
-        return Encoder(module, dim, side, _sized(named_recipe(VIEW), side), f"{name}, untrained")
+        return Encoder(module, dim, side, _sized(named_recipe(VIEW), side), f"{name}, untrained", {"backbone": name})
     module, dim, side, mean, std = published(name, image_px)
     view = _sized(named_recipe(VIEW), side).with_op("*", "normalize", mean=mean, std=std)
-    return Encoder(module, dim, side, view, f"{name} by timm")
+    return Encoder(module, dim, side, view, f"{name} by timm", {"backbone": name})
 
 
 def _sized(view: Recipe, side_px: int) -> Recipe:

@@ -45,6 +45,9 @@ def run(task: Task, config: LayersConfig) -> dict[str, Any]:
 
     Raises ValueError, one line, for what the user can mend; Stopped where a signal came, after saving.
     """
+    if task.encoder.head_layers:
+        raise ValueError(f"head_layers={task.encoder.head_layers} is for knn, linear, finetune and distill; layers are the "
+                         "backbone's own, leave it out")
     task.encoder.to(task.device)
     see = Maps(task.encoder, config.pool, config.values, config.layers, task.device)
     of = config.probe()

@@ -80,17 +80,19 @@ class Piece:
 
 class Pictures:
     """The labelled images of a source, or a fixed random part of `limit` of them. name: the key and the value that the user
-    gave, for what is said of them. Raises ValueError where a source has no labels."""
+    gave, for what is said of them. unlabelled: also those without a label, -1. Raises ValueError where a source has no labels
+    and needs some."""
 
-    def __init__(self, source: Source, limit: int | None, name: str, threads: int) -> None:
+    def __init__(self, source: Source, limit: int | None, name: str, threads: int, *, unlabelled: bool = False) -> None:
         index = sample(source, limit)
         source.size_hw(index)  # has the indexes of remote shards fetched together, not one after the other
         label = np.array([source.label(int(i)) for i in index], np.int64)
-        if not (label >= 0).any():
+        used = label >= 0 if not unlabelled else np.ones(len(label), bool)
+        if not used.any():
             raise ValueError(f"{name} has no labels, which an evaluation needs: folders of classes, or .cls files in the shards")
         self.source, self.name = source, name
         self.threads = threads if source.local else max(threads, READERS)  # which mostly wait
-        self.index, self.label = index[label >= 0], label[label >= 0]
+        self.index, self.label = index[used], label[used]
 
     def __len__(self) -> int:
         return len(self.index)

@@ -16,21 +16,26 @@ from .config import Tuning
 class Classifier(nn.Module):
     """images (N, C, image_px, image_px) to scores (N, classes). The encoder is a copy: the one that is given stays as it is.
 
-    pool "mean": the mean patch token of the last block, before the last norm, in whose place a new one stands, as in MAE and
-    BEiT. Raises ValueError where the encoder has no patch tokens, or no room for drop path.
+    What the encoder keeps of its projection head trains too. pool "mean": the mean patch token of the last block, before the
+    last norm, in whose place a new one stands, as in MAE and BEiT. Raises ValueError where the encoder has no patch tokens, or
+    no room for drop path.
     """
 
     def __init__(self, encoder: Encoder, classes: int, of: Tuning) -> None:
         super().__init__()
-        self.encoder, self.pool = copy.deepcopy(encoder), of.pool
+        self.encoder, self.pool, self.classes = copy.deepcopy(encoder), of.pool, classes
         module = self.encoder.module
         self.encoder.requires_grad_(False)
         module.requires_grad_(True)
+        # With all of SimCLR's layers, the shift too that pretraining holds at 0: what stands on it has a bias anyway.
+        self.encoder.head.requires_grad_(True)
         if of.drop_path:
             set_drop_path(module, of.drop_path)
         dim = encoder.dim
         self.head = nn.Sequential()
         if of.pool == "mean":
+            if encoder.head_layers:
+                raise ValueError(f"pool=mean stands on patch tokens, head_layers={encoder.head_layers} on features; leave one")
             if not (hasattr(module, "forward_intermediates") and hasattr(module, "patch_embed") and hasattr(module, "embed_dim")):
                 raise ValueError(f"pool=mean needs a vision transformer, which {encoder.name} is not; use pool=features")
             dim = int(module.embed_dim)  # type: ignore[arg-type]

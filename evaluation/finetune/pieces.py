@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from timm.data import Mixup
 from timm.models import group_parameters
+from timm.optim import Lars
 from torch import Tensor, nn
 
 from .config import Tuning
@@ -27,23 +29,41 @@ def layer_of(module: nn.Module) -> dict[str, int]:
     return layers
 
 
-def parameter_groups(module: nn.Module, head: nn.Module, of: Tuning) -> list[dict[str, Any]]:
-    """Groups of the optimizer, of one layer each: "lr_scale" layer_decay^k, k layers below the head; "weight_decay" 0 for what
-    has one axis, and for what the network exempts itself (positions, tokens). Source: BEiT, arXiv:2106.08254."""
-    layers = layer_of(module)
+def parameter_groups(module: nn.Module, head: nn.Module, of: Tuning, kept: nn.Module | None = None) -> list[dict[str, Any]]:
+    """Groups of the optimizer, of one layer each: "lr_scale" layer_decay^k, k layers below the new head; "weight_decay" 0 for
+    what has one axis, and for what the network exempts itself (positions, tokens). kept: layers of pretraining's head, between
+    the network and the new one. Source: BEiT, arXiv:2106.08254."""
+    kept = nn.Sequential() if kept is None else kept
+    layers, between = layer_of(module), layer_of(kept)
     exempt: Any = getattr(module, "no_weight_decay", set)
     spared = set(exempt())
-    top = max(layers.values(), default=-1) + 1
-    members = [(layers[name], name, parameter) for name, parameter in module.named_parameters()]
-    members += [(top, name, parameter) for name, parameter in head.named_parameters()]
+    above = max(layers.values(), default=-1) + 1
+    top = above + max(between.values(), default=-1) + 1
+    members = [(layers[name], parameter, parameter.ndim > 1 and name not in spared)
+               for name, parameter in module.named_parameters()]
+    members += [(above + between[name], parameter, parameter.ndim > 1) for name, parameter in kept.named_parameters()]
+    adapts = of.optimizer != "lars" or of.adapt_head
+    members += [(top, parameter, parameter.ndim > 1 and adapts) for parameter in head.parameters()]
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
-    for layer, name, parameter in members:
+    for layer, parameter, decays in members:
         if not parameter.requires_grad:
             continue
-        decays = parameter.ndim > 1 and name not in spared
-        groups.setdefault((layer, decays), {"params": [], "lr_scale": of.layer_decay ** (top - layer),
-                                            "weight_decay": of.weight_decay if decays else 0.0})["params"].append(parameter)
+        group = groups.setdefault((layer, decays), {"params": [], "lr_scale": of.layer_decay ** (top - layer),
+                                                    "weight_decay": of.weight_decay if decays else 0.0})
+        if of.optimizer == "lars":  # timm would take a decay of 0 as a wish for no adaptation either
+            group["always_adapt"] = decays
+        group["params"].append(parameter)
     return list(groups.values())
+
+
+def optimizer_of(groups: list[dict[str, Any]], of: Tuning) -> torch.optim.Optimizer:
+    """Its rate is 0 until it is told one. LARS is timm's, of trust ratio 0.001 |w| / (|g| + decay |w|), where the authors divide
+    by |g + decay w|, and its rate multiplies after the momentum, theirs inside it."""
+    if of.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=0.0)
+    if of.optimizer == "lars":
+        return Lars(groups, lr=0.0, momentum=0.9)
+    return torch.optim.SGD(groups, lr=0.0, momentum=0.9, nesterov=of.optimizer == "nesterov")
 
 
 class Mixing:

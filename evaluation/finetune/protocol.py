@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -18,37 +18,59 @@ from ...pipelines.batch import Batch
 from ...pipelines.loader import Loader
 from ..accuracy import best_classes, right, shares
 from ..features import extract
+from ..labels import labelled
 from ..linear.course import Course
+from ..pictures import Pictures
 from ..resumable import work_through
 from ..task import Task
 from ..views import training_loader
 from .config import FinetuneConfig, Tuning, peak
 from .network import Classifier
-from .pieces import Mixing, parameter_groups
+from .pieces import Mixing, optimizer_of, parameter_groups
+from .saved import save
 
 SHOWN_EVERY = 20  # steps: a look at the loss makes a GPU wait
 
+Objective = Callable[[Tensor, Batch], tuple[Tensor, Callable[[Tensor], Tensor]]]
+"""Of views (B, C, H, W) and their batch: what the classifier is shown, and the loss of its scores (B, classes), a scalar."""
+
 
 def run(task: Task, config: FinetuneConfig) -> dict[str, Any]:
-    """{"top1", "top5" (with five classes at least), "correct", "protocol", "finetune": its numbers, "chosen_on": "nothing to
-    choose", "steps", "epochs", "classes", "train_images", "test_images"}, by the last weights. task.encoder stays as it is.
+    """What `tuned` returns, "finetune": the numbers. task.encoder stays as it is."""
+    of, classes = config.tuning(), task.classes()
+    train = task.train.part(labelled(task.train, config.labels, config.labels_seed))
+    mixing = Mixing(of, classes)
+
+    def to_labels(views: Tensor, batch: Batch) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        images, targets = mixing(views, batch.label)
+        return images, lambda scores: F.cross_entropy(scores, targets)
+
+    return tuned(task, train, config, classes, to_labels, "finetune", {})
+
+
+def tuned(task: Task, train: Pictures, config: FinetuneConfig, classes: int, objective: Objective, what: str,
+          job: Mapping[str, Any]) -> dict[str, Any]:
+    """{"top1", "top5" (with five classes at least), "correct", "protocol", WHAT: its numbers, "chosen_on": "nothing to choose",
+    "steps", "epochs", "classes", "train_images", "test_images"}, by the last weights, which are kept in task.out/WHAT, see
+    `saved`. job: plain data that says what the objective is.
 
     Raises ValueError, one line, for what the user can mend; RunFailure where the loss diverges; Stopped where a signal came,
     after saving.
     """
     before = checkpoint.random_state()
     try:
-        return _run(task, config)
+        return _tuned(task, train, config, classes, objective, what, job)
     finally:
         checkpoint.set_random_state(before)
 
 
-def _run(task: Task, config: FinetuneConfig) -> dict[str, Any]:
-    of, world, classes = config.tuning(), task.world, task.classes()
+def _tuned(task: Task, train: Pictures, config: FinetuneConfig, classes: int, objective: Objective, what: str,
+           job: Mapping[str, Any]) -> dict[str, Any]:
+    of, world = config.tuning(), task.world
     if of.batch_size % world.size or ((of.mixup or of.cutmix) and of.batch_size // world.size % 2):
         raise ValueError(f"batch_size={of.batch_size} is for all ranks together; {world.size} ranks need a whole share each, an "
                          "even one where images are mixed")
-    course = config.course(len(task.train))
+    course = config.course(len(train))
     process.seed_all(task.seed)
     classifier: nn.Module = Classifier(task.encoder, classes, of)
     if world.device.type == "cuda" and world.size > 1 and config.sync_bn:
@@ -56,13 +78,15 @@ def _run(task: Task, config: FinetuneConfig) -> dict[str, Any]:
     assert isinstance(classifier, Classifier)
     classifier.to(world.device)
     process.seed_all(task.seed, world.rank)
-    with training_loader(task, task.train, of.recipe, of.batch_size, config.sidecar) as loader:
-        job = {"encoder": task.encoder.fingerprint, "images": task.train.subset().fingerprint, "views": loader.recipe.fingerprint,
-               "draws": DRAW_VERSION, "seed": task.seed, **plain(of), "course": repr(course), "classes": classes}
-        task.say(f"finetune: {course.total} steps of {of.batch_size}, {len(task.train)} images")
-        work_through(Tuned(task, classifier, loader, of, course), course.total, task.out, job, world, what="finetune",
+    with training_loader(task, train, of.recipe, of.batch_size, config.sidecar) as loader:
+        whole = {"encoder": task.encoder.fingerprint, "images": train.subset().fingerprint, "views": loader.recipe.fingerprint,
+                 "draws": DRAW_VERSION, "seed": task.seed, **plain(of), "course": repr(course), "classes": classes, **job}
+        task.say(f"{what}: {course.total} steps of {of.batch_size}, {len(train)} images")
+        work_through(Tuned(task, classifier, loader, of, course, objective), course.total, task.out, whole, world, what=what,
                      minutes=config.save_minutes, say=task.say, random=True)
     classifier.same_on_all_ranks()
+    if world.rank == 0:
+        save(task.out / what, classifier)
 
     def best(images: Tensor) -> Tensor:
         return best_classes(classifier(images)).float()
@@ -73,20 +97,19 @@ def _run(task: Task, config: FinetuneConfig) -> dict[str, Any]:
     answers = found.x.long()
     return {
         **shares(answers, found.label), "correct": task.correct(found.index, right(answers, found.label)),
-        "protocol": config.protocol, "finetune": plain(of), "chosen_on": "nothing to choose", "steps": course.total,
-        "epochs": course.epoch(course.total), "classes": classes, "train_images": len(task.train), "test_images": len(found)}
+        "protocol": config.protocol, what: plain(of), "chosen_on": "nothing to choose", "steps": course.total,
+        "epochs": course.epoch(course.total), "classes": classes, "train_images": len(train), "test_images": len(found)}
 
 
 class Tuned:
     """The work of `work_through`: one step on the loader's next batch."""
 
-    def __init__(self, task: Task, classifier: Classifier, loader: Loader, of: Tuning, course: Course) -> None:
+    def __init__(self, task: Task, classifier: Classifier, loader: Loader, of: Tuning, course: Course,
+                 objective: Objective) -> None:
         self.task, self.classifier, self.loader, self.of, self.course = task, classifier, loader, of, course
-        self.mixing = Mixing(of, classifier.head[-1].out_features)  # type: ignore[arg-type]
-        groups = parameter_groups(classifier.encoder.module, classifier.head, of)
-        self.optimizer: torch.optim.Optimizer = (
-            torch.optim.AdamW(groups, lr=0.0) if of.optimizer == "adamw"
-            else torch.optim.SGD(groups, lr=0.0, momentum=0.9, nesterov=of.optimizer == "nesterov"))
+        self.objective = objective
+        encoder = classifier.encoder
+        self.optimizer = optimizer_of(parameter_groups(encoder.module, classifier.head, of, encoder.head), of)
         self._model = parallel(classifier, task.world)
         self._batches: Iterator[Batch] | None = None
 
@@ -95,10 +118,10 @@ class Tuned:
             self._batches = iter(self.loader)
         batch = next(self._batches).to(self.task.device)
         (views,) = batch.views.values()
-        images, targets = self.mixing(views[0], batch.label)
+        images, loss_of = self.objective(views[0], batch)
         with self.task.autocast():
             scores = self._model.train()(images)
-        loss = F.cross_entropy(scores.float(), targets)
+        loss = loss_of(scores.float())
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         clip(self.classifier.parameters(), self.of.clip_grad)

@@ -54,6 +54,9 @@ class Kinds:
                      for name in self.names}
 
     def _check(self, module: nn.Module) -> None:
+        if self.encoder.head_layers:
+            raise ValueError(f"kinds={','.join(self.depths)} are tokens of the backbone; with "
+                             f"head_layers={self.encoder.head_layers} use kinds=[features]")
         blocks = getattr(module, "blocks", None)
         has_tokens = hasattr(module, "forward_intermediates") and isinstance(blocks, nn.Sequential | nn.ModuleList)
         if not has_tokens or getattr(module, "cls_token", None) is None:

@@ -141,6 +141,36 @@ def test_two_evaluations_in_one_folder_are_refused(words: list[str], tmp_path: P
         assert "another run is writing to" in refused(capsys, "knn", *words)
 
 
+def test_a_network_teaches_another_what_it_learned_of_a_few_labels(
+        words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, _, test = words
+    few = ["epochs=8", "batch_size=8", "sidecar=false"]
+    assert cli.main(["eval", "finetune", *words, "head_layers=1", "labels=0.4", *few]) == 0
+    kept = json.loads((tmp_path / "run" / "eval" / "finetune.json").read_text())
+    assert (kept["train_images"], kept["pictures"], kept["config"]["head_layers"], kept["config"]["labels"]) == (36, 90, 1, 0.4)
+    unlabelled = write_tar(tmp_path / "plain.tar", 90, 1, labels=False)
+    distill = ["distill", "convnet4", "pretrained=false", "image_px=32", f"data={unlabelled}", test, f"teacher={run}", *few]
+    capsys.readouterr()
+    assert cli.main(["eval", *distill, f"out={tmp_path / 'small'}"]) == 0
+    printed = capsys.readouterr().out
+    assert "90 to learn from, 30 to be tested on\n" in printed and "distill    top-1 " in printed
+    kept = json.loads((tmp_path / "small" / "distill.json").read_text())
+    assert kept["top1"] > 0.6 and kept["teacher"].startswith("simclr of ") and kept["labelled_images"] == 0
+    assert "distill needs pictures: data=PATTERN" in refused(capsys, "distill", run, test)
+    assert "eval distill needs a teacher, teacher=FOLDER" in refused(capsys, "distill", run, f"data={unlabelled}", test)
+
+
+def test_layers_inside_the_head_are_judged_too_and_refused_where_they_have_no_part(
+        words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["eval", "knn", *words, "k=[5]", "head_layers=2"]) == 0
+    assert "128 features, 32 px" in capsys.readouterr().out
+    assert "head_layers=1 is for knn, linear, finetune and distill" in refused(capsys, "layers", *words, "head_layers=1")
+    assert "kinds=cls1 are tokens of the backbone; with head_layers=1" in refused(
+        capsys, "linear", *words, "head_layers=1", "kinds=cls1")
+    assert "head_layers=3: the projection head of simclr of" in refused(capsys, "knn", *words, "head_layers=3")
+    assert "head_layers needs a whole number of at least 0, got -1" in refused(capsys, "knn", *words, "head_layers=-1")
+
+
 def test_the_manual_names_every_key() -> None:
     text = manual("knn")
     assert "tau=0.07" in text and "test_data=" in text and "remote.attempts=8" in text

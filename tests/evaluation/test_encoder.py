@@ -17,7 +17,7 @@ from viewmill.models.training import checkpoint
 def write_run(folder: Path, method: str = "simclr", seed: int = 0, **facts: object) -> nn.Module:
     """A run's folder with one checkpoint of an untrained small network, as training writes it."""
     info = method_info(method)
-    fields = {"backbone": "convnet4"} if method == "simclr" else {**info.fields_32px, "depth": 1}
+    fields = {"backbone": "convnet4"} if method.startswith("simclr") else {**info.fields_32px, "depth": 1}
     torch.manual_seed(seed)
     module = build(method, info.config(**fields), image_px=32)
     recipe = presets.recipe(info.recipe_32px)
@@ -47,6 +47,38 @@ def test_fingerprints_tell_weights_and_views_apart(tmp_path: Path) -> None:
     write_run(tmp_path / "b", seed=1)
     one, other = open_encoder(str(tmp_path / "a")), open_encoder(str(tmp_path / "b"))
     assert len({one.fingerprint, other.fingerprint, open_encoder(str(tmp_path / "a"), view="eval_swav").fingerprint}) == 3
+
+
+def test_the_first_layers_of_the_head_stay_on_the_encoder(tmp_path: Path) -> None:
+    # By hand, from the file: 0 the features, 1 and 2 with what follows their linear layer, 3 all that the loss compares.
+    trained = write_run(tmp_path, "simclr_v2").eval()
+    images = torch.rand(3, 3, 32, 32)
+    seen = {}
+    for layers, dim in ((0, 256), (1, 256), (2, 256), (3, 128)):
+        encoder = open_encoder(str(tmp_path), head_layers=layers)
+        x = encoder.module(images)
+        for linear in range(0, 3 * layers, 3):
+            norm = [trained.state_dict()[f"projector.{linear + 1}.{part}"] for part in
+                    ("running_mean", "running_var", "weight", "bias")]
+            mean, var, gain, shift = norm
+            x = (x @ trained.state_dict()[f"projector.{linear}.weight"].T - mean) / (var + 1e-5).sqrt() * gain + shift
+            x = x.relu() if linear < 6 else x
+        with torch.no_grad():
+            torch.testing.assert_close(encoder(images), x, rtol=1e-4, atol=1e-6)
+        assert encoder.dim == dim == x.shape[1]
+        seen[layers] = encoder.fingerprint
+    assert len(set(seen.values())) == 4
+    assert open_encoder(str(tmp_path), head_layers=0).fingerprint == open_encoder(str(tmp_path)).fingerprint
+
+
+def test_what_has_no_head_or_no_so_deep_one_is_refused(tmp_path: Path) -> None:
+    write_run(tmp_path / "simclr")
+    write_run(tmp_path / "mae", "mae")
+    with pytest.raises(ValueError, match=r"head_layers=3: the projection head of simclr of .* has 2 layers; use 0 to 2, 0"):
+        open_encoder(str(tmp_path / "simclr"), head_layers=3)
+    for what, name in ((str(tmp_path / "mae"), "mae of "), ("convnet4", "convnet4, untrained")):
+        with pytest.raises(ValueError, match=f"head_layers=1: {name}.* has no projection head; leave head_layers out"):
+            open_encoder(what, pretrained=False, image_px=None if "mae" in what else 32, head_layers=1)
 
 
 def test_a_file_of_weights_goes_with_its_network(tmp_path: Path) -> None:

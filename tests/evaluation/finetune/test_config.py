@@ -15,6 +15,8 @@ PUBLISHED = {
     "deit": ("adamw", 1e-3, 1024, 150, 5, 1e-5, 0.05, 1.0, 0.1, 0.8, 1.0, 0.1),
     "beit": ("adamw", 4e-3, 1024, 100, 20, 1e-6, 0.05, 0.65, 0.1, 0.8, 1.0, 0.1),
     "mae": ("adamw", 2e-3, 1024, 100, 5, 1e-6, 0.05, 0.65, 0.1, 0.8, 1.0, 0.1),
+    # 0.005 * sqrt(1024).
+    "simclr_v2": ("lars", 0.16, 1024, 60, 0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0),
     "resnet": ("nesterov", 0.1, 256, 105, 0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0),
 }
 
@@ -29,6 +31,7 @@ def test_a_published_tuning_has_its_numbers(name: str) -> None:
 
 def test_what_sets_some_tunings_apart() -> None:
     assert TUNINGS["mae"].pool == "mean" and TUNINGS["mae"].init_std == 2e-5 and TUNINGS["deit"].pool == "features"
+    assert TUNINGS["simclr_v2"].init_std == 0 and not TUNINGS["simclr_v2"].adapt_head
     assert TUNINGS["resnet"].steps_at == (30, 60, 90, 100) and TUNINGS["resnet"].law == "steps"
 
 

@@ -16,7 +16,9 @@ from viewmill.augment.presets import recipe
 from viewmill.evaluation.encoder import Encoder, of_method
 from viewmill.evaluation.finetune import TUNINGS, FinetuneConfig, run
 from viewmill.evaluation.finetune.network import Classifier
+from viewmill.evaluation.finetune.pieces import parameter_groups
 from viewmill.evaluation.finetune.protocol import Tuned
+from viewmill.evaluation.labels import labelled
 from viewmill.evaluation.pictures import evaluation_recipe
 from viewmill.evaluation.resumable import Stopped
 from viewmill.models import build, method_info
@@ -84,6 +86,88 @@ def test_one_step_by_hand(tmp_path: Path) -> None:
         gradient = seen[f"{name} gradient"]
         expected = first[name] * (1 - rate * decay) - rate * gradient / (gradient.abs() + 1e-8)
         torch.testing.assert_close(seen[name], expected, rtol=1e-4, atol=1e-6)
+
+
+def simclr_v2(head_layers: int, **fields: Any) -> Encoder:
+    torch.manual_seed(0)
+    method = build("simclr_v2", method_info("simclr_v2").config(backbone="convnet4", **fields), image_px=16)
+    encoder = of_method(method, recipe("simclr_v2_cifar"), 16, "simclr_v2").eval().requires_grad_(False)
+    encoder.keep_head(head_layers)
+    return encoder
+
+
+@pytest.mark.parametrize(("layers", "trains"), [(0, []), (1, [0, 1]), (2, [0, 1, 3, 4]), (3, [0, 1, 3, 4, 6, 7])])
+def test_inside_the_head_exactly_its_first_layers_train(tmp_path: Path, layers: int, trains: list[int]) -> None:
+    here = task(tmp_path, encoder=simclr_v2(layers))
+    before = {name: value.clone() for name, value in here.encoder.whole.state_dict().items()}
+    seen: list[Classifier] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("viewmill.evaluation.finetune.protocol.save", lambda folder, classifier: seen.append(classifier))
+        run(here, FinetuneConfig(lr=1e-2, **{**SHORT, "epochs": 1}))
+    after = seen[0].encoder.whole.state_dict()
+    moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert {int(name.split(".")[1]) for name in moved if name.startswith("projector.")} == set(trains)
+    assert {f"projector.{place}.weight" for place in trains} <= moved and "backbone.layers.0.weight" in moved
+    assert seen[0].head[0].weight.shape == (5, 128 if layers == 3 else 256)
+    assert all(torch.equal(value, before[name]) for name, value in here.encoder.whole.state_dict().items())
+
+
+def test_a_kept_layer_stands_between_the_backbone_and_the_new_head() -> None:
+    classifier = Classifier(simclr_v2(2), 5, TUNINGS["small"])
+    encoder, of = classifier.encoder, FinetuneConfig(layer_decay=0.5, weight_decay=0.1).tuning()
+    names = {id(p): name for name, p in classifier.named_parameters()}
+    groups = {names[id(p)].removeprefix("encoder.whole."): (group["lr_scale"], group["weight_decay"])
+              for group in parameter_groups(encoder.module, classifier.head, of, encoder.head) for p in group["params"]}
+    assert groups["head.0.weight"] == (1, 0.1) and groups["head.0.bias"] == (1, 0)
+    assert groups["projector.3.weight"] == (0.5, 0.1) and groups["projector.4.weight"] == (0.5, 0)
+    assert groups["projector.0.weight"] == (0.25, 0.1) and groups["backbone.layers.9.weight"] == (0.125, 0.1)
+    assert "projector.6.weight" not in groups
+
+
+@pytest.mark.parametrize("adapt_head", [False, True])
+def test_one_step_of_lars_by_hand(tmp_path: Path, adapt_head: bool) -> None:
+    """Rate times 0.001 |w| / |g| for weights, the plain rate for gains and biases, and for the new head where it is spared."""
+    seen: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+    whole = Tuned.step
+
+    def one(self: Tuned, number: int) -> Any:
+        before = {name: p.detach().clone() for name, p in self.classifier.named_parameters()}
+        found = whole(self, number)
+        if number == 0:
+            seen.update({name: (before[name], p.grad.clone(), p.detach().clone())
+                         for name, p in self.classifier.named_parameters() if p.grad is not None})
+        return found
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Tuned, "step", one)
+        run(task(tmp_path, encoder=simclr_v2(1)), FinetuneConfig(protocol="simclr_v2", init_std=0.1, adapt_head=adapt_head,
+                                                                 **{**SHORT, "epochs": 1}))
+    rate = 0.005 * 20**0.5
+    for name, adapts in (("encoder.whole.backbone.layers.0.weight", True), ("encoder.whole.projector.0.weight", True),
+                         ("encoder.whole.projector.1.weight", False), ("encoder.whole.projector.1.bias", False),
+                         ("head.0.weight", adapt_head), ("head.0.bias", False)):
+        before, gradient, after = seen[name]
+        trust = 0.001 * float(before.norm() / gradient.norm()) if adapts else 1.0
+        torch.testing.assert_close(after, before - rate * trust * gradient, rtol=1e-4, atol=1e-7)
+
+
+def test_a_share_of_the_labels_is_all_it_trains_on(tmp_path: Path) -> None:
+    seen: set[int] = set()
+    whole = Tuned.step
+
+    def watching(self: Tuned, number: int) -> Any:
+        seen.update(self.loader.source.index.tolist())  # type: ignore[attr-defined]
+        return whole(self, number)
+
+    here = task(tmp_path, encoder=convnet())
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Tuned, "step", watching)
+        result = run(here, FinetuneConfig(labels=0.2, **SHORT))
+    rows = labelled(here.train, 0.2, 0)
+    assert seen == set(here.train.index[rows].tolist()) and result["train_images"] == len(seen) == 40
+    assert (result["steps"], result["classes"], result["test_images"]) == (6, 5, 60)
+    with pytest.raises(ValueError, match="batch_size=20 needs at least as many training images, there are 10; use batch_size=8"):
+        run(here, FinetuneConfig(labels=0.05, **SHORT))
 
 
 def test_the_mean_patch_token_goes_through_a_norm_of_its_own() -> None:
@@ -178,6 +262,8 @@ def test_what_cannot_be_tuned_is_refused(tmp_path: Path) -> None:
         run(task(tmp_path, encoder=convnet()), FinetuneConfig(drop_path=0.1, **SHORT))
     with pytest.raises(ValueError, match="pool=mean needs a vision transformer, which convnet4 is not; use pool=features"):
         run(task(tmp_path, encoder=convnet()), FinetuneConfig(pool="mean", **SHORT))
+    with pytest.raises(ValueError, match="pool=mean stands on patch tokens, head_layers=1 on features; leave one"):
+        run(task(tmp_path, encoder=simclr_v2(1)), FinetuneConfig(pool="mean", **SHORT))
     with pytest.raises(ValueError, match="batch_size=20 is for all ranks together; 4 ranks need a whole share each, an even one"):
         run(task(tmp_path, encoder=convnet(), ranks=4), FinetuneConfig(mixup=0.8, **SHORT))
     with pytest.raises(ValueError, match="batch_size=128 needs at least as many training images, there are 100"):
