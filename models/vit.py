@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from .positions import sincos_2d
+
 
 def open_to_sizes(module: nn.Module) -> None:
     """Let a vision transformer's patches be cut from images of any size that they divide; other networks are left alone."""
@@ -24,6 +26,36 @@ def begin_as_dino(module: nn.Module) -> None:
     1e-6. Other networks are left alone."""
     if isinstance(module, VisionTransformer) and module.cls_token is not None:
         nn.init.trunc_normal_(module.cls_token, std=0.02)
+
+
+@torch.no_grad()
+def begin_as_moco_v3(module: nn.Module, *, frozen_patches: bool) -> None:
+    """First weights of a plain vision transformer as MoCo v3's code has them: fixed sin-cos positions, the row's half first; the
+    class token a Gaussian of standard deviation 1e-6; Xavier's uniform law for all linear layers, of queries, keys and values
+    each by itself, and for the patches' projection; biases 0. frozen_patches: that projection is not trained.
+
+    Other networks are left alone. Source: arXiv:2104.02057; facebookresearch/moco-v3, vits.py.
+    """
+    if not is_plain_vit(module):
+        return
+    assert isinstance(module, VisionTransformer) and module.pos_embed is not None and module.patch_embed.grid_size is not None
+    table, (rows, columns) = module.pos_embed, module.patch_embed.grid_size
+    table.requires_grad_(False)
+    fixed = sincos_2d(rows, columns, table.shape[2], table.shape[1] - rows * columns)
+    table.copy_(fixed.roll(table.shape[2] // 2, 1))  # MAE's, whose first half is the column's
+    if module.cls_token is not None:
+        nn.init.normal_(module.cls_token, std=1e-6)
+    for name, layer in module.named_modules():
+        if isinstance(layer, nn.Linear):
+            for matrix in layer.weight.chunk(3) if name.endswith("qkv") else [layer.weight]:
+                nn.init.xavier_uniform_(matrix)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    patches = module.patch_embed.proj
+    nn.init.xavier_uniform_(patches.weight.view(len(patches.weight), -1))
+    if patches.bias is not None:
+        nn.init.zeros_(patches.bias)
+    patches.requires_grad_(not frozen_patches)
 
 
 def features_of(module: nn.Module, images: Tensor) -> Tensor:

@@ -37,4 +37,23 @@ MOMENTUM = (
         },
         fields_32px=_CIFAR, published_32px=_CIFAR_RUN, metric="knn", small=_SMALL,
     ),
+    # The ViT-S of 300 epochs; ViT-B: model.backbone=vit_base_patch16_224. A ResNet-50 of 100 epochs: recipe=moco_v3_r50
+    # model.backbone=resnet50 epochs=100 optimizer.name=lars optimizer.lr=0.6 optimizer.weight_decay=1e-6
+    # optimizer.exclude=norm-and-bias schedule.warmup_epochs=10; of 300 epochs: optimizer.lr=0.3; of 1000: that,
+    # optimizer.weight_decay=1.5e-6 and model.momentum=0.996.
+    MethodInfo(
+        name="moco_v3", module="moco_v3", cls="MoCoV3", recipe="moco_v3_vit", recipe_32px="moco_v3_cifar",
+        paper="Chen, Xie, He 2021, An Empirical Study of Training Self-Supervised Vision Transformers, arXiv:2104.02057",
+        published={
+            "epochs": 300, "batch_size": 4096, "recipe": "moco_v3_vit", "clip_grad": None,
+            "optimizer": {"name": "adamw", "lr": 1.5e-4, "scaling": "linear", "weight_decay": 0.1, "betas": (0.9, 0.999),
+                          "exclude": "none"},
+            "schedule": {"warmup_epochs": 40, "final_lr": 0.0},
+        },
+        fields_32px={"backbone": "vit_tiny_patch16_224", "patch_px": 4, "projector_hidden": 1024},
+        metric="knn",
+        small=("model.backbone=convnet4", "model.patch_px=null", "model.projector_hidden=512", "model.projector_dim=128",
+               "model.temperature=0.2", "batch_size=256", "epochs=2", "optimizer.lr=2e-3", "optimizer.scaling=none",
+               "optimizer.weight_decay=1e-4"),
+    ),
 )
