@@ -11,10 +11,10 @@ _SGD = {"name": "sgd", "lr": 0.03, "scaling": "linear", "weight_decay": 1e-4, "m
 # As the authors' demo for CIFAR-10 (facebookresearch/moco, colab/moco_cifar10_demo.ipynb), eight devices in one.
 _CIFAR: dict[str, Any] = {"backbone": "resnet18", "bn_splits": 8, "queue": 4096, "momentum": 0.99, "temperature": 0.1}
 _CIFAR_RUN: dict[str, Any] = {"epochs": 200, "batch_size": 512, "optimizer": {"weight_decay": 5e-4},
-                              "schedule": {"law": "cosine"}}
+                              "schedule": {"law": "cosine", "per": "epoch"}}
 
 _SMALL = ("model.backbone=convnet4", "batch_size=256", "epochs=2", "optimizer.name=adamw", "optimizer.lr=2e-3",
-          "optimizer.scaling=none", "optimizer.weight_decay=1e-4", "model.temperature=0.2")
+          "optimizer.scaling=none", "optimizer.weight_decay=1e-4", "schedule.per=step", "model.temperature=0.2")
 
 MOMENTUM = (
     MethodInfo(
@@ -33,7 +33,7 @@ MOMENTUM = (
         fields={"projector_layers": 2, "temperature": 0.2},
         published={
             "epochs": 200, "batch_size": 256, "recipe": "moco_v2", "clip_grad": None, "sync_bn": False, "optimizer": _SGD,
-            "schedule": {"warmup_epochs": 0, "law": "cosine", "final_lr": 0.0},
+            "schedule": {"warmup_epochs": 0, "law": "cosine", "per": "epoch", "final_lr": 0.0},
         },
         fields_32px=_CIFAR, published_32px=_CIFAR_RUN, metric="knn", small=_SMALL,
     ),

@@ -57,6 +57,7 @@ class ScheduleConfig:
     first_lr: float = key("where the warm-up begins, as an absolute rate", 0.0)
     law: Literal["cosine", "steps"] = key("half a cosine over all steps, or falls at given epochs", "cosine")
     final_lr: float = key("cosine: where it ends, as an absolute rate", 0.0)
+    per: Literal["step", "epoch"] = key("cosine: falls at each step, or where an epoch begins, as in MoCo's code", "step")
     steps_at: tuple[float, ...] = key("steps: epochs after which the rate is multiplied once more; none: it stays", ())
     step_factor: float = key("steps: what it is multiplied by", 0.1)
     step_factors: tuple[float, ...] = key("steps: what it is multiplied by at each of them; none: step_factor", ())

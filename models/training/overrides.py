@@ -128,7 +128,7 @@ def _fit_steps(config: RunConfig, asked: bool, published: RunConfig) -> RunConfi
 def _refuse_unused(config: RunConfig, asked: set[str]) -> None:
     other = "steps" if config.schedule.law == "cosine" else "cosine"
     unused = {"steps": ("schedule.steps_at", "schedule.step_factor", "schedule.step_factors"),
-              "cosine": ("schedule.final_lr",)}[other]
+              "cosine": ("schedule.final_lr", "schedule.per")}[other]
     for name in unused:
         if name in asked:
             raise ValueError(f"{name} is for schedule.law={other}, this run has schedule.law={config.schedule.law}; "

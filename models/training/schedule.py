@@ -40,7 +40,7 @@ class Plan:
     """How many steps a run has, and the rate of each. Made from the numbers of the whole run, so a resumed run has the same.
 
     falls: None for a cosine from peak to final, or the steps from which on the rate is multiplied by factor once more, or by
-    the next of as many factors.
+    the next of as many factors. per_epoch: the cosine falls only where an epoch begins, so that it never ends at final.
     """
 
     steps_per_epoch: int
@@ -53,10 +53,13 @@ class Plan:
     first_decay: float = 0.0
     final_decay: float | None = None
     first: float = 0.0
+    per_epoch: bool = False
 
     def rate(self, step: int) -> float:
         if self.falls is not None:
             return stepped_rate(step, warmup=self.warmup, peak=self.peak, falls=self.falls, factor=self.factor, first=self.first)
+        if self.per_epoch and step >= self.warmup:
+            step = max(step // self.steps_per_epoch * self.steps_per_epoch, self.warmup)
         return learning_rate(step, total=self.total, warmup=self.warmup, peak=self.peak, final=self.final, first=self.first)
 
     def decay(self, step: int) -> float:
@@ -69,7 +72,7 @@ class Plan:
     def law(self) -> str:
         """What follows the warm-up, in words."""
         if self.falls is None:
-            return f"cosine to {self.final:g}"
+            return f"cosine to {self.final:g}{', epoch by epoch' if self.per_epoch else ''}"
         if isinstance(self.factor, tuple):
             changes = zip(self.factor, self.falls, strict=True)
             return f"constant, then {', '.join(f'times {factor:g} from step {fall:,}' for factor, fall in changes)}"
@@ -106,7 +109,7 @@ def plan(config: RunConfig, images: int) -> Plan:
         raise ValueError(f"schedule.first_lr={of.first_lr:g}, where a warm-up begins, needs to be at most the rate where it "
                          f"ends, here {peak:g} (optimizer.lr, scaled to the batch); use for example schedule.first_lr=0")
     return Plan(steps_per_epoch, total, warmup, peak, of.final_lr, falls, of.step_factors or of.step_factor,
-                config.optimizer.weight_decay, config.optimizer.final_weight_decay, of.first_lr)
+                config.optimizer.weight_decay, config.optimizer.final_weight_decay, of.first_lr, of.per == "epoch")
 
 
 def peak_rate(config: OptimizerConfig, batch_size: int) -> float:

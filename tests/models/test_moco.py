@@ -14,8 +14,10 @@ from viewmill.models import method_info
 from viewmill.models.distributed import leave_alone
 from viewmill.models.moco import MoCo, MoCoConfig
 from viewmill.models.training.config import OptimizerConfig
-from viewmill.models.training.optimizer import build_optimizer
+from viewmill.models.training.optimizer import build_optimizer, parameter_groups
+from viewmill.models.training.schedule import peak_rate
 from viewmill.models.training.step import learn
+from viewmill.train import read
 
 from ..world import World
 from .batches import batch_of, random_views
@@ -49,6 +51,20 @@ def test_published_defaults() -> None:
     assert (c.queue, c.momentum, c.dictionary, c.shuffle, c.bn_splits) == (65536, 0.999, "queue", True, 1)
     v2 = method_info("moco_v2").config()
     assert (v2.projector_layers, v2.temperature, v2.queue, v2.momentum) == (2, 0.2, 65536, 0.999)
+
+
+def test_published_runs() -> None:
+    for name, law, recipe in (("moco", "steps", "moco"), ("moco_v2", "cosine", "moco_v2")):
+        run, views = read([name, "data=train.tar"])
+        assert (run.epochs, run.batch_size, run.optimizer.lr, run.optimizer.weight_decay) == (200, 256, 0.03, 1e-4)
+        assert run.schedule.law == law and views.name == recipe and run.sync_bn is False
+        assert len(parameter_groups(small(), run.optimizer)) == 1  # norms and biases decay too
+    # The demo for CIFAR-10: rate 0.06 at 512 images a step.
+    run, _ = read(["moco", "data=train.tar", "recipe=moco_cifar"])
+    assert (run.epochs, run.batch_size, run.optimizer.weight_decay, run.schedule.law) == (200, 512, 5e-4, "cosine")
+    assert peak_rate(run.optimizer, 512) == pytest.approx(0.06)
+    assert (run.model.backbone, run.model.bn_splits, run.model.queue, run.model.momentum, run.model.temperature) == (
+        "resnet18", 8, 4096, 0.99, 0.1)
 
 
 def test_projectors_have_biases_and_no_norm_and_no_gain_begins_at_0() -> None:

@@ -12,8 +12,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from viewmill.models.moco_v3 import MoCoV3, MoCoV3Config
 from viewmill.models.training.config import OptimizerConfig
-from viewmill.models.training.optimizer import build_optimizer
+from viewmill.models.training.optimizer import build_optimizer, parameter_groups
+from viewmill.models.training.schedule import peak_rate
 from viewmill.models.training.step import learn
+from viewmill.train import read
 
 from ..world import World
 from .batches import batch_of, random_views
@@ -62,6 +64,19 @@ def test_published_defaults_of_the_residual_network() -> None:
     assert isinstance(method.projector[-1], nn.BatchNorm1d) and not method.projector[-1].affine
     assert isinstance(method.predictor[-1], nn.Linear) and method.predictor[-1].bias is None
     assert small(backbone="vit_tiny_patch16_224", heads=None).backbone.blocks[0].attn.num_heads == 3  # a ViT-S alone has 12
+
+
+def test_a_few_words_make_the_published_run_of_the_residual_network() -> None:
+    words = ["recipe=moco_v3_r50", "model.backbone=resnet50", "epochs=100", "optimizer.name=lars", "optimizer.lr=0.6",
+             "optimizer.weight_decay=1e-6", "optimizer.exclude=norm-and-bias", "schedule.warmup_epochs=10"]
+    run, recipe = read(["moco_v3", "data=train.tar", *words])
+    assert recipe.name == "moco_v3_r50" and peak_rate(run.optimizer, run.batch_size) == pytest.approx(9.6)
+    method = MoCoV3(run.model, image_px=32)
+    assert method.temperature == 1.0 and shapes(method.projector) == [(4096, 2048), (256, 4096)]
+    run, _ = read(["moco_v3", "data=train.tar"])
+    assert peak_rate(run.optimizer, run.batch_size) == pytest.approx(2.4e-3)
+    everything = parameter_groups(small(), run.optimizer)
+    assert len(everything) == 1 and everything[0]["weight_decay"] == 0.1  # norms and biases decay too
 
 
 def test_first_weights_of_the_vision_transformer() -> None:

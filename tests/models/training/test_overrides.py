@@ -151,6 +151,8 @@ def test_what_the_law_of_the_rate_has_no_use_for_is_refused() -> None:
                                                  "schedule.law=cosine; leave one of the two out")
     with pytest.raises(ValueError, match=r"schedule\.final_lr is for schedule\.law=cosine, this run has schedule\.law=steps"):
         stepped("schedule.final_lr=0.1")
+    with pytest.raises(ValueError, match=r"schedule\.per is for schedule\.law=cosine, this run has schedule\.law=steps"):
+        stepped("schedule.per=epoch")
     assert stepped("schedule.law=cosine", "schedule.final_lr=0.1").schedule.final_lr == 0.1  # published falls are no wish
     assert error("schedule.step_factors=[0.2]").startswith("schedule.step_factor")
     with pytest.raises(ValueError, match=r"^schedule\.step_factor has no effect beside schedule\.step_factors=\[0\.5, 2\.0"):

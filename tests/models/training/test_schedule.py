@@ -80,6 +80,19 @@ def test_a_batch_larger_than_the_data_names_both_and_the_way_out() -> None:
         plan(run_config(), images=31)
 
 
+def test_a_cosine_may_fall_where_an_epoch_begins() -> None:
+    # MoCo v2's 0.03 (1 + cos(pi epoch / 200)) / 2, of whole epochs; three steps an epoch.
+    law = ScheduleConfig(warmup_epochs=0, law="cosine", per="epoch")
+    run = run_config(epochs=200, optimizer=OptimizerConfig("sgd", 0.03, "none", 1e-4), schedule=law)
+    p = plan(run, images=103)
+    for step, epoch in ((0, 0), (2, 0), (3, 1), (5, 1), (300, 100), (302, 100), (599, 199)):
+        assert p.rate(step) == pytest.approx(0.03 * (1 + math.cos(math.pi * epoch / 200)) / 2)
+    assert p.law == "cosine to 0, epoch by epoch"
+    warm = plan(replace(run, schedule=replace(law, warmup_epochs=1.5)), images=103)
+    assert [warm.rate(step) for step in range(4)] == pytest.approx([0.03 * step / 4 for step in range(4)])
+    assert warm.rate(4) == warm.rate(5) == 0.03 > warm.rate(6) == warm.rate(8)
+
+
 def test_the_rate_falls_by_a_factor_at_each_given_epoch() -> None:
     # RotNet's table on CIFAR-10: 0.1 until epoch 60, 0.02 until 120, 0.004 until 160, then 0.0008.
     law = ScheduleConfig(warmup_epochs=0, law="steps", steps_at=(60, 120, 160), step_factor=0.2)
