@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..losses.dino import dino_loss, normalized_entropy, teacher_distribution, updated_center
 from .backbone import backbone, set_drop_path, unit_gains
 from .distributed import mean_of_rows
-from .ema import follow, follower
+from .ema import follow, follower, rising_momentum
 from .heads import DinoHead
 from .method import Method
 from .training.config import key
@@ -137,7 +137,7 @@ class DINO(Method):
     def after_step(self, progress: float) -> None:
         """The teacher follows, with a momentum that half a cosine over all steps brings to 1. The authors' code is one step
         behind in it: here the last step moves nothing."""
-        momentum = 1 - (1 - self.config.teacher_momentum) * (1 + math.cos(math.pi * progress)) / 2
+        momentum = rising_momentum(self.config.teacher_momentum, progress)
         follow(self.teacher_backbone, self.backbone, momentum)
         follow(self.teacher_head, self.head, momentum)
 
