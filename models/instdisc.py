@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ class InstDiscConfig:
     backbone: str = key("any of timm's names, alexnet or convnet4", "resnet50")
     dim: int = key("width of the embeddings that are compared", 128)
     negatives: int = key("images drawn as noise for each image, m; 0: the softmax over all images, as on CIFAR-10", 4096)
+    law: Literal["nce", "softmax"] = key("how they are compared: noise-contrastive estimation, or the softmax over an image's own "
+                                         "row and theirs, as in the authors' later runs", "nce")
     temperature: float = key("of the softmax; 0.1 on CIFAR-10", 0.07)
     bank_momentum: float = key("of an image's row in the memory, when the image is seen again", 0.5)
     proximal: float = key("weight of |embedding - row|^2, which the paper describes and its code does not have", 0.0)
@@ -42,7 +45,7 @@ class InstDisc(Method):
         self.encoder, self.feature_dim = backbone(config.backbone, image_px, in_chans)
         self.projector = nn.Linear(self.feature_dim, config.dim)
         self.bank = MemoryBank(images, config.dim, negatives=config.negatives, temperature=config.temperature,
-                               momentum=config.bank_momentum)
+                               momentum=config.bank_momentum, law=config.law)
 
     def forward(self, batch: Views) -> dict[str, Tensor]:
         """{"loss", "accuracy": share of the images whose own row is the nearest of those they are compared with}.

@@ -66,6 +66,12 @@ def test_with_negatives_it_is_the_papers_estimate() -> None:
     assert method.bank.z > 0 and method.projector.weight.grad is not None and 0 <= float(values["accuracy"]) <= 1
 
 
+def test_the_softmax_over_what_is_drawn_is_an_option() -> None:
+    method, batch = small(negatives=5, law="softmax"), some(7, 2, 11)
+    loss, most = float(method(batch)["loss"].detach()), 1 / 0.2  # logits are in +-1 / temperature
+    assert 0 < loss < math.log(6) + 2 * most and method.bank.z == 0
+
+
 def test_the_network_begins_the_same_with_and_without_a_memory() -> None:
     with_it, without = small(), small(None)
     for name, parameter in with_it.named_parameters():
