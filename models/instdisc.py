@@ -20,8 +20,8 @@ class InstDiscConfig:
     backbone: str = key("any of timm's names, alexnet or convnet4", "resnet50")
     dim: int = key("width of the embeddings that are compared", 128)
     negatives: int = key("images drawn as noise for each image, m; 0: the softmax over all images, as on CIFAR-10", 4096)
-    law: Literal["nce", "softmax"] = key("how they are compared: noise-contrastive estimation, or the softmax over an image's own "
-                                         "row and theirs, as in the authors' later runs", "nce")
+    law: Literal["nce", "softmax"] = key("how they are compared: noise-contrastive estimation, or the softmax over the image's "
+                                         "own row and theirs, as in the authors' later runs", "nce")
     temperature: float = key("of the softmax; 0.1 on CIFAR-10", 0.07)
     bank_momentum: float = key("of an image's row in the memory, when the image is seen again", 0.5)
     proximal: float = key("weight of |embedding - row|^2, which the paper describes and its code does not have", 0.0)
