@@ -84,31 +84,22 @@ class MemoryBank(nn.Module):
         """embeddings (B, dim) of length 1, of this rank's images in the order that `draw` had them: (loss, accuracy).
 
         loss: this rank's share times the world size, so that the mean over ranks is that of all. accuracy: share of all
-        images whose own row scores at least as high as every row it was compared with; no gradient. float32 inside autocast.
+        images whose own row scores higher than every other it was compared with; no gradient. float32 inside autocast.
         """
         with torch.autocast(embeddings.device.type, enabled=False):
             queries, offset = gather(embeddings.float())
-            if self.negatives:
-                here, place = self.rows.here(drawn.rows)
-                scores = _scores(queries, self.rows.local, place, here)
-                known = scores.detach().where(here, -torch.inf)
-                own, most = known[:, 0], known[:, 1:].amax(1)
-            else:
-                here, place = self.rows.here(drawn.index[:, None])
-                scores = queries @ self.rows.local.T
-                own, most = scores.detach().gather(1, place)[:, 0].where(here[:, 0], -torch.inf), scores.detach().amax(1)
+            scores, here, own, other = (self._drawn if self.negatives else self._all)(queries, drawn)
             if self.negatives and self.law == "nce":
                 parts = self._estimated(scores, here)
             else:
                 candidates = scores.where(here, FAR) if self.negatives else scores
-                first = scores[:, 0] if self.negatives else scores.gather(1, place)[:, 0]
                 sums, _ = gather((candidates / self.temperature).logsumexp(1)[None])
                 # The logarithm of the sum by the rank that has the image, the own row's score by the rank that has the row.
-                parts = sums.logsumexp(0)[offset : offset + len(embeddings)].sum() - (first * here[:, 0]).sum() / self.temperature
-            best = torch.stack([own, most])
+                parts = sums.logsumexp(0)[offset : offset + len(embeddings)].sum() - (own * here[:, 0]).sum() / self.temperature
+            both = torch.stack([own.detach().where(here[:, 0], -torch.inf), other])
             if world_size() > 1:
-                dist.all_reduce(best, dist.ReduceOp.MAX)
-            return parts * world_size() / len(queries), (best[0] >= best[1]).float().mean()
+                dist.all_reduce(both, dist.ReduceOp.MAX)
+            return parts * world_size() / len(queries), (both[0] > both[1]).float().mean()
 
     def proximity(self, embeddings: Tensor, drawn: Drawn) -> Tensor:
         """The mean over images of |embedding - own row|^2, the paper's proximal term; this rank's share times the world size."""
@@ -131,6 +122,24 @@ class MemoryBank(nn.Module):
             mixed = self.momentum * self.rows.local[place] + (1 - self.momentum) * embeddings
             self.rows.write(index, F.normalize(mixed, dim=1))
         self._seen.clear()
+
+    def _drawn(self, queries: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Scores (N, 1 + m) with the rows that were drawn, which of them are here, an image's score with its own row if that is
+        here, (N,), and with the nearest other row here, (N,), without a gradient."""
+        here, place = self.rows.here(drawn.rows)
+        scores = _scores(queries, self.rows.local, place, here)
+        others = here[:, 1:] & (drawn.rows[:, 1:] != drawn.index[:, None])
+        return scores, here, scores[:, 0], scores.detach()[:, 1:].where(others, -torch.inf).amax(1)
+
+    def _all(self, queries: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The same with all rows that are here: scores (N, rows); (N, 1), whether the image's own row is."""
+        here, place = self.rows.here(drawn.index[:, None])
+        scores = queries @ self.rows.local.T
+        own = scores.gather(1, place)[:, 0]
+        two = scores.detach().topk(min(2, scores.shape[1]), 1).values
+        first = here[:, 0] & (own.detach() == two[:, 0])
+        second = two[:, 1] if two.shape[1] == 2 else torch.full_like(own, -torch.inf)
+        return scores, here, own, torch.where(first, second, two[:, 0])
 
     def _estimated(self, scores: Tensor, here: Tensor) -> Tensor:
         """scores and here (N, 1 + m): the sum of the terms of the rows on this rank."""

@@ -70,6 +70,8 @@ def test_without_negatives_it_is_the_softmax_over_all_images() -> None:
     loss, accuracy = memory.compare(found, memory.draw(index))
     assert float(loss) == pytest.approx(float(expected), rel=1e-6)
     assert float(accuracy) == np.mean(logits.argmax(1) == index.numpy())
+    for law in ("nce", "softmax"):
+        assert float(bank(0, law=law).compare(found, memory.draw(index))[0]) == float(loss)
 
 
 def test_the_softmax_over_what_is_drawn() -> None:
@@ -91,6 +93,15 @@ def test_the_share_of_images_that_find_themselves() -> None:
     assert float(memory.compare(found, drawn)[1]) == 1.0  # an image may meet itself among the noise
     swapped = Drawn(drawn.index, torch.tensor([[0, 3, 4], [1, 5, 2], [2, 0, 1]]))
     assert float(memory.compare(found[[0, 2, 1]], swapped)[1]) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("negatives", [0, 4])
+def test_collapsed_embeddings_find_nothing(negatives: int) -> None:
+    memory = bank(negatives)
+    memory.rows.local.copy_(torch.eye(1, DIM).expand(IMAGES, DIM))
+    assert float(memory.compare(torch.eye(1, DIM).repeat(3, 1), memory.draw(torch.tensor([3, 8, 20])))[1]) == 0
+    alone = MemoryBank(1, DIM, negatives=negatives, temperature=0.1)  # there is no other to be nearer
+    assert float(alone.compare(torch.eye(1, DIM), alone.draw(torch.tensor([0])))[1]) == 1
 
 
 KINDS = [(0, 0, "nce"), (9, 0, "nce"), (9, 10**6, "nce"), (2, 0, "softmax"), (9, 10**6, "softmax")]
