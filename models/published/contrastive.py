@@ -42,4 +42,23 @@ CONTRASTIVE = (
         small=("model.backbone=convnet4", "batch_size=256", "epochs=2", "optimizer.name=adamw", "optimizer.lr=2e-3",
                "optimizer.scaling=none", "optimizer.weight_decay=1e-4", "model.temperature=0.2"),
     ),
+    MethodInfo(
+        name="nnclr", module="nnclr", cls="NNCLR", recipe="nnclr", recipe_32px="nnclr_cifar",
+        paper="Dwibedi et al. 2021, With a Little Help from My Friends: Nearest-Neighbor Contrastive Learning of Visual "
+              "Representations, arXiv:2104.14548",
+        published={
+            # There is no official code: these numbers, the queue's length and the temperature are as reported, unverified.
+            "epochs": 1000, "batch_size": 4096, "recipe": "nnclr", "clip_grad": None,
+            "optimizer": {"name": "lars", "lr": 0.3, "scaling": "linear", "weight_decay": 1e-6, "momentum": 0.9,
+                          "exclude": "norm-and-bias"},
+            "schedule": {"warmup_epochs": 10, "final_lr": 0.0},
+        },
+        # Queue and temperature of the public re-implementations on small images.
+        fields_32px={"backbone": "resnet18", "queue": 65536, "temperature": 0.2},
+        metric="knn",
+        # A queue that has left its random beginning behind after a tenth of the first epoch.
+        small=("model.backbone=convnet4", "model.queue=4096", "model.projector_hidden=512", "model.predictor_hidden=1024",
+               "batch_size=256", "epochs=2", "optimizer.name=adamw", "optimizer.lr=2e-3", "optimizer.scaling=none",
+               "optimizer.weight_decay=1e-4"),
+    ),
 )
