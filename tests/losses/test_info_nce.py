@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -82,6 +83,50 @@ def test_chunks_change_neither_value_nor_gradient(chunk: int) -> None:
         gradients.append((loss.detach(), *torch.autograd.grad(loss, (z_a, z_b))))
     for whole, pieces in zip(*gradients, strict=True):
         torch.testing.assert_close(pieces, whole, rtol=1e-12, atol=1e-14)
+
+
+def kept_for_backward(loss: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, int]:
+    """The loss, and the bytes of the largest of the tensors that its backward pass waits for."""
+    sizes = [0]
+
+    def pack(x: torch.Tensor) -> torch.Tensor:
+        sizes.append(x.numel() * x.element_size())
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        value = loss()
+    return value, max(sizes)
+
+
+def in_chunks(images: int, dim: int, chunk: int) -> None:
+    """Against the equation in float64, some rows at a time, and against the gradient of the whole at once."""
+    z_a, z_b = (z.requires_grad_() for z in pair(images, dim, dtype=torch.float32))
+    whole, square = kept_for_backward(lambda: nt_xent(z_a, z_b, 0.1))
+    expected_gradient = torch.autograd.grad(whole, (z_a, z_b))
+    pieces, kept = kept_for_backward(lambda: nt_xent(z_a, z_b, 0.1, chunk=chunk))
+    # All at once: every anchor with every view. In chunks nothing larger than the embeddings themselves.
+    assert square >= 4 * (2 * images) ** 2 and kept <= 4 * 2 * images * dim
+    for mine, expected in zip(torch.autograd.grad(pieces, (z_a, z_b)), expected_gradient, strict=True):
+        torch.testing.assert_close(mine, expected, rtol=1e-3, atol=1e-7)
+    z = torch.cat([z_a, z_b]).detach().double().numpy()
+    z /= np.linalg.norm(z, axis=1, keepdims=True)
+    total = 0.0
+    for start in range(0, 2 * images, 256):
+        rows = np.arange(start, min(start + 256, 2 * images))
+        logits = z[rows] @ z.T / 0.1
+        partner = logits[np.arange(len(rows)), (rows + images) % (2 * images)]
+        logits[np.arange(len(rows)), rows] = -np.inf
+        total += float((np.log(np.exp(logits).sum(1)) - partner).sum())
+    assert float(pieces.detach()) == pytest.approx(total / images, rel=1e-5)
+
+
+def test_in_chunks_no_matrix_of_all_pairs_is_kept() -> None:
+    in_chunks(512, 32, 128)
+
+
+@pytest.mark.slow
+def test_a_batch_of_4096_in_chunks() -> None:
+    in_chunks(4096, 128, 512)
 
 
 def test_shares_of_parts_add_up_to_the_whole() -> None:

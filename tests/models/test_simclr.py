@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from timm.layers import SelectiveKernel
 from torch import nn
 from viewmill.models import build, method_info
@@ -16,6 +17,7 @@ from viewmill.models.training.overrides import resolve
 from viewmill.models.training.schedule import peak_rate
 from viewmill.train import read
 
+from ..world import World
 from .batches import batch_of, random_views
 
 
@@ -157,6 +159,33 @@ def test_each_rank_returns_its_share_times_the_world_size(monkeypatch: pytest.Mo
         monkeypatch.setattr("viewmill.models.simclr.gather", lambda own, start=start: (z, start))
         losses.append(float(method(batch_of(views[:, start:stop]))["loss"].detach()))
     assert sum(losses) / 2 == pytest.approx(whole, rel=1e-5)
+
+
+def of_ranks(fields: dict[str, object], images: int) -> tuple[list[float], list[torch.Tensor]]:
+    """In evaluation mode, where batch norm ties no images together: what it returns, and all gradients, of the whole batch or
+    of a rank's part of it."""
+    method = small(**fields).eval()
+    model: nn.Module = method
+    start, stop = 0, images
+    if dist.is_initialized():
+        model = nn.parallel.DistributedDataParallel(method)
+        own = images // dist.get_world_size()
+        start, stop = dist.get_rank() * own, (dist.get_rank() + 1) * own
+    values = model(batch_of(random_views(2, images, 16)[:, start:stop]))
+    values["loss"].backward()
+    gradients = [p.grad for p in method.parameters() if p.grad is not None]
+    return [float(values[name].detach()) for name in ("loss", "accuracy")], gradients
+
+
+@pytest.mark.parametrize("fields", [{}, {"projector_layers": 3, "loss_chunk": 3}])
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_are_the_parts_of_one_process(world: World, ranks: int, fields: dict[str, object]) -> None:
+    values, gradients = of_ranks(fields, 12)
+    told = world(ranks, of_ranks, fields, 12)
+    assert torch.tensor([of for of, _ in told]).mean(0).tolist() == pytest.approx(values, rel=1e-5)
+    for _, of_rank in told:
+        for mine, gradient in zip(gradients, of_rank, strict=True):
+            torch.testing.assert_close(gradient, mine, rtol=1e-3, atol=1e-6)
 
 
 def test_features_are_the_backbones() -> None:
