@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,9 @@ from viewmill.pipelines.source import Source, open_source
 QUARANTINE = "quarantine.jsonl"
 """In the folder of a run, where some sample could not be used: which, and why."""
 
+FIRST_PASS = 2**62
+"""Added to the seed of a pass before the first epoch, so that its views are not the epoch's."""
+
 
 def run(words: Sequence[str]) -> int:
     """METHOD key=value ...: train, and return the exit status: 0 at the end and after SIGTERM, 130 after SIGINT."""
@@ -57,7 +60,8 @@ def run(words: Sequence[str]) -> int:
     summary = train(config, recipe)
     if summary["stopped"] and summary["rank"] == 0:
         name = signal.Signals(summary["stopped"]).name
-        print(f"stopped by {name} after step {summary['step']} of {summary['total']}, checkpoint in {config.out}/checkpoints\n"
+        kept = f", checkpoint in {config.out}/checkpoints" if summary["step"] else ""
+        print(f"stopped by {name} after step {summary['step']} of {summary['total']}{kept}\n"
               f"to go on, give the same command again: viewmill train {shlex.join(words)}", flush=True)
     return 130 if summary["stopped"] == signal.SIGINT else 0
 
@@ -158,9 +162,25 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
             checkpoint.save(out / "checkpoints", moving | facts, config.checkpoint.keep)
         saved_at, saved_step = time.monotonic(), step
 
+    def look_first() -> int:
+        """What a method may want before the first step: to be shown every image once, in views of their own. The signal that
+        stopped it, or 0; nothing of it is kept then."""
+        show.say(f"before the first step {config.method} is shown all images once")
+        seed = (config.seed + FIRST_PASS) % 2**63
+        with open_loader(replace(config, seed=seed), recipe, source, world, render_threads, epochs=1) as once:
+            for batch in once:
+                with torch.no_grad(), autocast():
+                    method.observe(batch.to(world.device, non_blocking=True) if on_cuda else batch)
+                (signal_now,) = process.agree(world, stop.signal)
+                if signal_now:
+                    return signal_now
+        return 0
+
     with process.stop_signals() as stop, loader:
         try:
             measure(step)
+            if method.first_pass and step == 0:
+                stopped = look_first()
             batches = iter(loader) if step < steps.total else iter(())
             while step < steps.total and not stopped:
                 tick = time.perf_counter()
@@ -234,11 +254,12 @@ def remote_of(config: RunConfig) -> Remote:
     return Remote(**{**asdict(config.remote), "storage_options": config.remote.storage_options or {}})
 
 
-def open_loader(config: RunConfig, recipe: Recipe, source: Source, world: process.World, threads: int) -> Loader:
-    """This rank's part of an endless stream of batches; the loop counts the steps."""
+def open_loader(config: RunConfig, recipe: Recipe, source: Source, world: process.World, threads: int,
+                epochs: int | None = None) -> Loader:
+    """This rank's part of a stream of batches; without epochs an endless one, and the loop counts the steps."""
     of, out = config.loader, Path(config.out)
     out.mkdir(parents=True, exist_ok=True)  # also on machines that share no disk with rank 0's
-    return Loader(source, recipe, config.batch_size // world.size, seed=config.seed, epochs=None, rank=world.rank,
+    return Loader(source, recipe, config.batch_size // world.size, seed=config.seed, epochs=epochs, rank=world.rank,
                   world_size=world.size, threads=threads, engine=of.engine, device=world.device, last="drop", shuffle=of.shuffle,
                   lanes=of.lanes, window=of.window, prefetch=of.prefetch, sidecar=of.sidecar, max_bad=of.max_bad,
                   read_ahead_bytes=of.read_ahead_bytes, quarantine=out / QUARANTINE)

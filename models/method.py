@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
+from .views import Views
+
 
 class Method(nn.Module):
     """A network with its loss. `forward` takes a batch and returns {"loss": scalar with a gradient, further values to log}.
@@ -17,11 +19,13 @@ class Method(nn.Module):
     each calls the hooks of its own copy, which is the same on all of them.
 
     `per_image`: it keeps something for each image of the data set, and is built with `images`, their number: None where it is
-    only to be judged. Such memory is made last, so that the network begins with the same weights either way.
+    only to be judged. Such memory is made last, so that the network begins with the same weights either way. `first_pass`: before
+    a run's first step it wants to `observe` every image once, in train mode and without a gradient.
     """
 
     feature_dim: int
     per_image: ClassVar[bool] = False
+    first_pass: ClassVar[bool] = False
 
     if TYPE_CHECKING:  # a property here would hide a subclass's module of that name from nn.Module
         @property
@@ -46,6 +50,9 @@ class Method(nn.Module):
         """From `features` towards what the loss compares: linear layers, each with the norm and the activation that follow it.
         An evaluation may keep the first of them. None: there is no such head."""
         return None
+
+    def observe(self, batch: Views) -> None:
+        """A batch of the first pass over the data, before any step: see `first_pass`."""
 
     def before_step(self, epoch: float) -> None:
         """epoch: epochs done, with the fraction of the one under way, before this step's forward pass."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..losses.dino import dino_loss, normalized_entropy
 from ..losses.sinkhorn import sinkhorn
 from .backbone import backbone, unit_gains
+from .crops import crops_of, embed_crops
 from .distributed import add_up, gather, mean_of_rows, rank, world_size
 from .heads import mlp
 from .method import Method
@@ -86,20 +87,13 @@ class SwAV(Method):
         ranks, of losses and of gradients, is that of the whole batch. Raises ValueError unless there are two views at least, or
         where the backbone takes none of the local ones' size, a rank has one image, or the batch does not divide the queue.
         """
-        crops = [batch.views[group] for group in ("global", "local") if group in batch.views]
-        given, images = crops[0].shape[:2]
-        views = sum(len(crop) for crop in crops)
-        if views < 2:
-            raise ValueError(f"swav compares views of an image, the recipe has {views}; use recipe=swav")
+        crops = crops_of(batch, "swav")
+        given = len(crops[0])
         if self.queues and given != ASSIGNED:
             raise ValueError(f"model.queue={self.config.queue} is for two views in group 'global', the recipe has {given}; "
                              "use model.queue=0")
-        if self.training and images < 2:
-            raise ValueError("swav's batch norm needs at least 2 images on each rank; raise batch_size, or use fewer ranks")
-        # The backbone sees one size at a time; the projector, and batch norm in it, all views together, as in the authors' code.
-        z = self.projector(torch.cat([features_of(self.backbone, crop.flatten(0, 1)) for crop in crops]))
+        z = embed_crops(self.backbone, self.projector, crops, "swav")
         with torch.autocast(z.device.type, enabled=False):  # exp(score / epsilon) would be off by tenths in half precision
-            z = F.normalize(z.float(), dim=1).unflatten(0, (views, images))
             scores = F.linear(z, self.prototypes.weight.float())
             assigned = self.assignments(z.detach()[:given], scores.detach()[:given])
             # Pairs, means and cross entropy are DINO's, with assignments in the teacher's place.
@@ -112,7 +106,7 @@ class SwAV(Method):
             for view, queue in enumerate(self.queues):
                 queue.push(keys[:, view])
         kl = loss.detach() - entropy * math.log(self.config.prototypes)
-        pairs = given * (views - 1) if self.config.loss_scale == "paper" else 1
+        pairs = given * (len(z) - 1) if self.config.loss_scale == "paper" else 1
         return {"loss": loss * share * pairs, "assignment_entropy": entropy * share,
                 "marginal_entropy": normalized_entropy(mean), "kl": kl * share}
 

@@ -24,4 +24,15 @@ CLUSTERING = (
                "model.frozen_epochs=0", "batch_size=256", "epochs=2", "optimizer.name=adamw", "optimizer.lr=2e-3",
                "optimizer.scaling=none", "optimizer.weight_decay=1e-4", "schedule.final_lr=0"),
     ),
+    MethodInfo(
+        name="deepcluster_v2", module="deepcluster_v2", cls="DeepClusterV2", recipe="deepcluster_v2", recipe_32px="swav_cifar",
+        paper="Caron et al. 2020, Unsupervised Learning of Visual Features by Contrasting Cluster Assignments, arXiv:2006.09882",
+        published={**_PUBLISHED, "epochs": 800, "recipe": "deepcluster_v2", "precision": "fp32"},
+        published_32px={"schedule": {"first_lr": 0.0}},
+        fields_32px={"backbone": "resnet18", "projector_hidden": 512, "prototypes": 512},
+        metric="knn",
+        small=("model.backbone=convnet4", "model.projector_hidden=256", "model.prototypes=256", "batch_size=256", "epochs=2",
+               "optimizer.name=adamw", "optimizer.lr=2e-3", "optimizer.scaling=none", "optimizer.weight_decay=1e-4",
+               "schedule.final_lr=0"),
+    ),
 )

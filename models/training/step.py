@@ -86,7 +86,7 @@ def step_of(config: RunConfig, recipe: Recipe, world: World, images: int) -> tup
     autocast = autocast_for(config.precision, world.device)
 
     def step(batch: Views) -> None:
-        method.before_step(config.epochs / 2)
+        method.before_step(config.epochs // 2 + 0.5)  # not at an epoch's beginning, where a method may do more
         with autocast():
             values = method(batch)
         if world.device.type != "cuda":  # where a run looks at each loss
