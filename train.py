@@ -41,7 +41,7 @@ from viewmill.models.training.optimizer import build_optimizer
 from viewmill.models.training.overrides import plain, resolve
 from viewmill.models.training.progress import Meter, Progress, Waiting, Watch
 from viewmill.models.training.schedule import Plan, plan
-from viewmill.models.training.step import autocast_for, image_side, learn, parallel, place
+from viewmill.models.training.step import autocast_for, image_side, learn, parallel, place, refuse_lone_image
 from viewmill.pipelines import counters
 from viewmill.pipelines.loader import Loader
 from viewmill.pipelines.remote.options import Remote
@@ -111,6 +111,7 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
     process.seed_all(config.seed)
     method = build(config.method, config.model, image_px=image_side(recipe), images=len(source))
     method = place(method, config, world)
+    refuse_lone_image(method, config.batch_size // world.size, world)
     optimizer = build_optimizer(method, config.optimizer)
     process.seed_all(config.seed, world.rank)
     loader = open_loader(config, recipe, source, world, render_threads)

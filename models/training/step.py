@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...augment.recipe import Recipe
 from .. import build
@@ -38,6 +39,15 @@ def place(method: Method, config: RunConfig, world: World) -> Method:
         method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
     method = method.to(world.device)
     return method.to(memory_format=torch.channels_last) if config.channels_last else method
+
+
+def refuse_lone_image(method: nn.Module, images: int, world: World) -> None:
+    """Raise ValueError, one line, where batch norm would have the statistics of a single image. images: of one rank's step."""
+    lone = [name for name, part in method.named_modules() if isinstance(part, _BatchNorm)
+            and not (isinstance(part, nn.SyncBatchNorm) and world.size > 1)]
+    if images == 1 and lone:
+        raise ValueError(f"batch_size={world.size} leaves each rank one image, and batch norm ({lone[0]}) would take its "
+                         f"statistics from that alone; use batch_size={2 * world.size} or more")
 
 
 def parallel(method: nn.Module, world: World) -> nn.Module:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -9,7 +11,7 @@ from viewmill.models.method import Method
 from viewmill.models.training import process
 from viewmill.models.training.config import OptimizerConfig
 from viewmill.models.training.optimizer import build_optimizer
-from viewmill.models.training.step import image_side, learn, step_of
+from viewmill.models.training.step import image_side, learn, refuse_lone_image, step_of
 from viewmill.train import read
 
 from ..batches import batch_of, random_views
@@ -92,3 +94,16 @@ def test_a_step_that_is_measured_changes_no_weight_but_computes_all_gradients(mo
     for name, value in before.items():
         grad = after[name].grad
         assert torch.equal(after[name], value) and grad is not None and grad.abs().sum() > 0, name
+
+
+def test_batch_norm_over_a_single_image_is_refused() -> None:
+    world = process.start("cpu")
+    normed = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    with pytest.raises(ValueError, match=r"batch_size=1 leaves each rank one image, and batch norm \(1\) .* use batch_size=2 or"):
+        refuse_lone_image(normed, 1, world)
+    refuse_lone_image(normed, 2, world)
+    refuse_lone_image(nn.Linear(2, 2), 1, world)
+    over_ranks = nn.SyncBatchNorm.convert_sync_batchnorm(normed)
+    refuse_lone_image(over_ranks, 1, replace(world, size=2))
+    with pytest.raises(ValueError, match="leaves each rank one image"):
+        refuse_lone_image(over_ranks, 1, world)
