@@ -20,7 +20,7 @@ from viewmill.pipelines.catalogue import seal_shard, write_catalogue
 
 from tests.pipelines.remote.server import serving
 
-from .runs import NOISY, REPOSITORY, THREE_EPOCHS, assert_same_run, dino_words, last_state, run, words
+from .runs import NOISY, REPOSITORY, THREE_EPOCHS, assert_same_run, cluster_words, dino_words, last_state, run, words
 
 KILLED = NOISY + """
 import os, signal, sys
@@ -157,3 +157,42 @@ def test_a_teacher_its_center_and_its_laws_go_on_to_the_bit(
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
     rows = [row for row in metrics.read(tmp_path / "whole" / "metrics.jsonl") if "loss" in row]
     assert len(rows) == 15 and rows[0]["weight_decay"] == pytest.approx(0.04) and 0.3 < rows[-1]["weight_decay"] < 0.4
+
+
+@pytest.mark.parametrize(("method", "step"), [("swav", 6), ("deepcluster_v2", 7)])
+def test_a_queue_and_what_is_kept_for_every_image_go_on_to_the_bit(
+        shards: Path, tmp_path: Path, method: str, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A queue that is half full; groups of images in the middle of the epoch that they are for.
+    whole, parts = cluster_words(method, shards, tmp_path / "whole"), cluster_words(method, shards, tmp_path / "parts")
+    assert training.main(whole) == 0
+    with monkeypatch.context() as during:
+        signalled_at(step, signal.SIGTERM, during)
+        assert training.main(parts) == 0
+    assert last_state(tmp_path / "parts")["step"] == step
+    assert training.main(parts) == 0
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    losses = [row["loss"] for row in metrics.read(tmp_path / "whole" / "metrics.jsonl") if "loss" in row]
+    assert len(losses) == 15 and min(losses) > 0
+
+
+def test_a_first_pass_comes_once_and_stopped_within_it_nothing_is_kept(
+        shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from viewmill.models.deepcluster_v2 import DeepClusterV2
+
+    seen, observe = [], DeepClusterV2.observe
+
+    def noting(self: Any, batch: Any) -> None:
+        observe(self, batch)
+        seen.append(sorted(batch.index.tolist()))
+        if len(seen) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(DeepClusterV2, "observe", noting)
+    arguments = cluster_words("deepcluster_v2", shards, tmp_path, "epochs=2")
+    assert training.main(arguments) == 0
+    assert "stopped by SIGTERM after step 0 of 10\n" in capsys.readouterr().out
+    assert len(seen) == 2 and not checkpoint.written(tmp_path / "checkpoints")
+    assert training.main([*arguments, "steps=3"]) == 0
+    assert len(seen) == 7 and sorted(index for batch in seen[2:] for index in batch) == list(range(80))
+    assert training.main(arguments) == 0
+    assert len(seen) == 7 and last_state(tmp_path)["step"] == 10
