@@ -17,7 +17,10 @@ def rotation_loss(logits: Tensor, turn: Tensor, weights: Tensor | None = None) -
 
 def invariance_loss(features: Tensor) -> Tensor:
     """features (V, B, D) of V views of B images: the mean, over all V B D elements, of the square of what lies between an element
-    and the mean of its image's views, which has no gradient here; scalar. float32 inside autocast."""
+    and the mean of its image's views; scalar. float32 inside autocast.
+
+    The mean has no gradient, as in the authors' code. It would be the same with one: what lies around a mean adds up to 0.
+    """
     with torch.autocast(features.device.type, enabled=False):
         features = _wide(features)
         return (features - features.mean(0).detach()).square().mean()

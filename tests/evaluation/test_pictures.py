@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 from viewmill.augment import presets
 from viewmill.augment.draw import draw
+from viewmill.augment.ops import Normalize
 from viewmill.evaluation.pictures import Pictures, evaluation_recipe, sample
 from viewmill.pipelines.engines import render
 from viewmill.pipelines.source import NoSuchKey, Source, open_source
@@ -54,7 +56,12 @@ def test_groups_that_share_lab_out_among_them_are_evaluated_as_one_picture() -> 
     assert np.array_equal(plain, np.concatenate([groups["luma"][0], groups["chroma"][0]], 1))
     # Split-Brain's halves too; but what colorization has to tell is another size, and no part of what it sees.
     assert evaluation_recipe(presets.recipe("splitbrain"), 180).instances[0].ops[2].keep == ("L", "a", "b")
-    assert evaluation_recipe(presets.recipe("colorization"), 180).instances[0].ops[2].keep == ("L",)
+    told = presets.recipe("colorization")
+    assert evaluation_recipe(told, 180).instances[0].ops[2].keep == ("L",)
+    luma, target = told.views
+    ab = Normalize(kind="mean-std", mean=(0.0, 0.0), std=(1.0, 1.0), space="lab")
+    told = replace(told, views=(luma, replace(target, ops=(*(target.ops or ()), ab))))
+    assert evaluation_recipe(told, 180).instances[0].ops[2].keep == ("L",)
 
 
 def test_the_plain_view_equals_pillow() -> None:

@@ -39,7 +39,7 @@ def test_features_that_differ_from_turn_to_turn_cost_their_mean_square() -> None
     assert float(invariance_loss(torch.tensor(x[:1]))) == 0  # one view is its own mean
 
 
-def test_the_mean_of_the_views_has_no_gradient() -> None:
+def test_its_gradient_holds_the_mean_of_the_views_still() -> None:
     rng = np.random.default_rng(2)
     x = rng.normal(size=(4, 2, 3))
     features = torch.tensor(x, requires_grad=True)
