@@ -120,11 +120,17 @@ def set_drop_path(module: nn.Module, rate: float) -> None:
     """Give a network stochastic depth, whatever it had: the chance that a block's residual branch is left out for an image grows
     linearly over the blocks, from 0 at the first to `rate` at the last, as timm and DINO have it; 0 removes it.
 
-    Weights and their names stay. Raises ValueError, one line, on a rate outside [0, 1) and on a network whose blocks have no
-    place for it, of timm's for example VGG, of ours all.
+    Weights and their names stay. Networks that stand side by side in one (`side_by_side`: their names) each have it so. Raises
+    ValueError, one line, on a rate outside [0, 1) and on a network whose blocks have no place for it, of timm's for example VGG,
+    of ours all.
     """
     if not 0 <= rate < 1:
         raise ValueError(f"drop path needs a rate in [0, 1), got {rate}")
+    beside: Any = getattr(module, "side_by_side", ())
+    if beside:
+        for part in beside:
+            set_drop_path(getattr(module, part), rate)
+        return
     blocks = [(block, names) for block in module.modules() if (names := _drop_paths(block))]
     if not blocks:
         raise ValueError(f"{type(module).__name__} has no residual branches that drop path could leave out; use a rate of 0, or "

@@ -103,6 +103,8 @@ class CMC(Method):
 class LabEncoder(nn.Module):
     """Lab images (N, 3, image_px, image_px) to features (N, 2 num_features): of L by one network, then of a and b by another."""
 
+    side_by_side = ("luma", "chroma")
+
     def __init__(self, name: str, image_px: int, width: float) -> None:
         super().__init__()
         self.luma, self.num_features = backbone(name, image_px, 1, width=width)

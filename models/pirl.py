@@ -78,6 +78,10 @@ class PIRL(Method):
         return {"loss": share * image_loss + (1 - share) * patch_loss, "image_accuracy": image_accuracy,
                 "patch_accuracy": patch_accuracy, "alignment": (z_image * z_patch).detach().sum(1).mean()}
 
+    @property
+    def projection_head(self) -> nn.Sequential:
+        return self.image_head
+
     def after_step(self, progress: float) -> None:
         self.bank.update()
 

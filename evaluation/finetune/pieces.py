@@ -17,7 +17,11 @@ from .config import Tuning
 
 def layer_of(module: nn.Module) -> dict[str, int]:
     """By parameter of a backbone, its layer, from 0 at the images on: as timm groups its networks (a transformer's embedding,
-    then one for each block); in others every weight of two axes or more begins a layer."""
+    then one for each block); in others every weight of two axes or more begins a layer. Networks that stand side by side in one
+    (`side_by_side`: their names) are each counted from 0."""
+    beside: Any = getattr(module, "side_by_side", ())
+    if beside:
+        return {f"{part}.{name}": layer for part in beside for name, layer in layer_of(getattr(module, part)).items()}
     matcher: Any = getattr(module, "group_matcher", None)
     if matcher is not None:
         found: Mapping[str, int] = group_parameters(module, matcher(coarse=False), reverse=True)

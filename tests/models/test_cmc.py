@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from viewmill.augment.presets import recipe
+from viewmill.evaluation.finetune.pieces import layer_of
 from viewmill.evaluation.layers import Maps
 from viewmill.evaluation.untrained import initialized
+from viewmill.models.backbone import set_drop_path
 from viewmill.models.cmc import CMC, CMCConfig
 from viewmill.models.layers import maps
 from viewmill.pipelines.batch import Batch
@@ -184,3 +186,15 @@ def test_what_does_not_fit_is_refused() -> None:
         CMCConfig(bank_momentum=1)
     with pytest.raises(ValueError, match="cmc needs Lab images of 3 channels, got in_chans=1"):
         CMC(CMCConfig("convnet4"), image_px=16, in_chans=1)
+
+
+def test_fine_tuning_treats_both_encoders_alike() -> None:
+    encoder = CMC(CMCConfig("resnet18"), image_px=32).encoder
+    set_drop_path(encoder, 0.3)
+    rates = [[block.drop_path.drop_prob for block in getattr(network, stage) if not isinstance(block.drop_path, nn.Identity)]
+             for network in (encoder.luma, encoder.chroma) for stage in ("layer1", "layer4")]
+    assert rates[0] == rates[2] == pytest.approx([0.3 / 7]) and rates[1] == rates[3] == pytest.approx([0.3 * 6 / 7, 0.3])
+    layers = layer_of(encoder)
+    assert layers.keys() == dict(encoder.named_parameters()).keys()
+    assert layers["luma.conv1.weight"] == layers["chroma.conv1.weight"] == 0
+    assert layers["luma.layer4.1.conv2.weight"] == layers["chroma.layer4.1.conv2.weight"] > 3

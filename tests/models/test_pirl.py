@@ -180,7 +180,7 @@ def test_heads_and_runs_as_published() -> None:
             linear = [m for m in layers if isinstance(m, nn.Linear)]
             assert [tuple(m.weight.shape) for m in linear] == shapes and all(m.bias is not None for m in linear)
             assert not any(isinstance(m, nn.BatchNorm1d) for m in layers)
-        assert method.order_head.weight.shape == (128, 1152)
+        assert method.order_head.weight.shape == (128, 1152) and method.projection_head is method.image_head
         assert float(method.encoder.layer1[0].bn2.weight.detach().min()) == 1
 
 
