@@ -127,14 +127,14 @@ def test_the_gradient_flows_through_predictions_alone_and_reaches_every_weight()
 
 def two_steps(images: int) -> tuple[list[list[float]], list[Tensor], dict[str, Tensor]]:
     """In evaluation mode, where batch norm ties no images together: values, the last gradients, and the weights and the queue."""
-    method = small().eval()
+    method = small(queue=33).eval()
     model: nn.Module = method
     start, stop = 0, images
     if dist.is_initialized():
         leave_alone(method)
         model = nn.parallel.DistributedDataParallel(method)
-        own = images // dist.get_world_size()
-        start, stop = dist.get_rank() * own, (dist.get_rank() + 1) * own
+        rank, ranks = dist.get_rank(), dist.get_world_size()
+        start, stop = rank * images // ranks, (rank + 1) * images // ranks  # not as many for each
     optimizer, values = build_optimizer(method, SGD), []
     for step in range(2):
         found = model(batch_of(random_views(2, images, 16, step)[:, start:stop]))
@@ -145,8 +145,8 @@ def two_steps(images: int) -> tuple[list[list[float]], list[Tensor], dict[str, T
 
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_ranks_are_the_parts_of_one_process(world: World, ranks: int) -> None:
-    values, gradients, state = two_steps(12)
-    told: list[Any] = world(ranks, two_steps, 12)
+    values, gradients, state = two_steps(11)
+    told: list[Any] = world(ranks, two_steps, 11)
     torch.testing.assert_close(torch.tensor([of for of, _, _ in told]).mean(0), torch.tensor(values), rtol=1e-4, atol=1e-5)
     for _, of_rank, after in told:
         for mine, gradient in zip(gradients, of_rank, strict=True):
