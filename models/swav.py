@@ -95,36 +95,37 @@ class SwAV(Method):
         z = embed_crops(self.backbone, self.projector, crops, "swav")
         with torch.autocast(z.device.type, enabled=False):  # exp(score / epsilon) would be off by tenths in half precision
             scores = F.linear(z, self.prototypes.weight.float())
-            assigned = self.assignments(z.detach()[:given], scores.detach()[:given])
+            assigned = self.assignments(scores.detach()[:given])
             # Pairs, means and cross entropy are DINO's, with assignments in the teacher's place.
             loss = dino_loss(scores, assigned, self.config.temperature)
             with torch.no_grad():
                 mean, share = mean_of_rows((scores[:given] / self.config.temperature).softmax(-1).flatten(0, 1))
                 entropy = normalized_entropy(assigned).mean()
-        if self.training and self.queues and self.epoch >= self.config.queue_epoch:
+        if self.training and self.queues:
             keys, _ = gather(z.detach()[:given].transpose(0, 1))
             for view, queue in enumerate(self.queues):
-                queue.push(keys[:, view])
+                queue.refuse(len(keys))  # at once, and not when they are first collected
+                if self.epoch >= self.config.queue_epoch:
+                    queue.push(keys[:, view])
         kl = loss.detach() - entropy * math.log(self.config.prototypes)
         pairs = given * (len(z) - 1) if self.config.loss_scale == "paper" else 1
         return {"loss": loss * share * pairs, "assignment_entropy": entropy * share,
                 "marginal_entropy": normalized_entropy(mean), "kl": kl * share}
 
     @torch.no_grad()
-    def assignments(self, z: Tensor, scores: Tensor) -> Tensor:
-        """z (G, B, D) of length 1 and scores (G, B, K) to (G, B, K) that sum to 1: each view's batch, of all ranks, shared out
-        among the prototypes together with what is in that view's queue, once that is full."""
+    def assignments(self, scores: Tensor) -> Tensor:
+        """scores (G, B, K) to (G, B, K) that sum to 1: each view's batch, of all ranks, shared out among the prototypes together
+        with what is in that view's queue, once that is full."""
         # The last place is taken last. A look at it waits for the device: none once it was taken.
         self.full = self.full or (len(self.queues) > 0 and all(bool(queue.keys[-1].any()) for queue in self.queues))
         assigned = []
-        for view in range(len(z)):
-            rows = scores[view]
+        for view, rows in enumerate(scores):
             if self.full:
                 # This rank's part of the queue: which images are whose does not matter to what is summed over ranks.
                 earlier = self.queues[view].keys[rank() :: world_size()]
                 rows = torch.cat([F.linear(earlier, self.prototypes.weight.float()), rows])
             q = sinkhorn(rows, self.config.epsilon, iterations=self.config.iterations, add_up=add_up)
-            assigned.append(q[len(rows) - z.shape[1] :])
+            assigned.append(q[len(rows) - scores.shape[1] :])
         return torch.stack(assigned)
 
     def before_step(self, epoch: float) -> None:

@@ -256,7 +256,7 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="swav's batch norm needs at least 2 images on each rank; raise batch_size"):
         small()(batch_of(random_views(2, 1, 16)))
     with pytest.raises(ValueError, match=r"model\.queue=10 needs to be a multiple of batch_size=4, .*use model\.queue=8"):
-        small(queue=10, queue_epoch=0)(batch_of(random_views(2, 4, 16)))
+        small(queue=10)(batch_of(random_views(2, 4, 16)))
     with pytest.raises(ValueError, match=r"model\.queue=8 is for two views in group 'global', the recipe has 3; use"):
         small(queue=8)(batch_of(random_views(3, 4, 16)))
     closed = SwAV(SwAVConfig(**{**TINY, "backbone": "swin_tiny_patch4_window7_224"}), image_px=224)  # type: ignore[arg-type]
