@@ -98,10 +98,12 @@ def dino_words(shards: Path, out: Path, *more: str) -> list[str]:
     return ["dino", f"data={shards}/train-{{0..1}}.tar", f"out={out}", *small, *more]
 
 
-def cluster_words(method: str, shards: Path, out: Path, *more: str) -> list[str]:
-    """SwAV whose queue is full after seven steps, or DeepCluster-v2; three epochs of five steps, by LARC."""
+def memory_words(method: str, shards: Path, out: Path, *more: str) -> list[str]:
+    """SwAV whose queue is full after seven steps, DeepCluster-v2, MoCo whose queue comes round every three; three epochs of five
+    steps."""
     own = {"swav": ["model.prototypes=8", "model.queue=32", "model.queue_epoch=1", "model.frozen_epochs=0.4"],
-           "deepcluster_v2": ["model.prototypes=6", "model.clusterings=2", "model.iterations=3"]}[method]
+           "deepcluster_v2": ["model.prototypes=6", "model.clusterings=2", "model.iterations=3"],
+           "moco": ["recipe=moco_cifar", "model.queue=48", "model.bn_splits=4", "model.momentum=0.9"]}[method]
     small = [word for word in TINY if not word.startswith("recipe")]
     small += ["recipe=swav_cifar", "model.projector_hidden=16", "model.projector_dim=8", "epochs=3", *own]
     return [method, f"data={shards}/train-{{0..1}}.tar", f"out={out}", *small, *more]

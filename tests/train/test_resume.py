@@ -20,7 +20,7 @@ from viewmill.pipelines.catalogue import seal_shard, write_catalogue
 
 from tests.pipelines.remote.server import serving
 
-from .runs import NOISY, REPOSITORY, THREE_EPOCHS, assert_same_run, cluster_words, dino_words, last_state, run, words
+from .runs import NOISY, REPOSITORY, THREE_EPOCHS, assert_same_run, dino_words, last_state, memory_words, run, words
 
 KILLED = NOISY + """
 import os, signal, sys
@@ -159,11 +159,11 @@ def test_a_teacher_its_center_and_its_laws_go_on_to_the_bit(
     assert len(rows) == 15 and rows[0]["weight_decay"] == pytest.approx(0.04) and 0.3 < rows[-1]["weight_decay"] < 0.4
 
 
-@pytest.mark.parametrize(("method", "step"), [("swav", 6), ("deepcluster_v2", 7)])
+@pytest.mark.parametrize(("method", "step"), [("swav", 6), ("deepcluster_v2", 7), ("moco", 7)])
 def test_a_queue_and_what_is_kept_for_every_image_go_on_to_the_bit(
         shards: Path, tmp_path: Path, method: str, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A queue that is half full; groups of images in the middle of the epoch that they are for.
-    whole, parts = cluster_words(method, shards, tmp_path / "whole"), cluster_words(method, shards, tmp_path / "parts")
+    # A queue that is half full; groups of images in the middle of the epoch that they are for; a queue that came round twice.
+    whole, parts = memory_words(method, shards, tmp_path / "whole"), memory_words(method, shards, tmp_path / "parts")
     assert training.main(whole) == 0
     with monkeypatch.context() as during:
         signalled_at(step, signal.SIGTERM, during)
@@ -188,7 +188,7 @@ def test_a_first_pass_comes_once_and_stopped_within_it_nothing_is_kept(
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(DeepClusterV2, "observe", noting)
-    arguments = cluster_words("deepcluster_v2", shards, tmp_path, "epochs=2")
+    arguments = memory_words("deepcluster_v2", shards, tmp_path, "epochs=2")
     assert training.main(arguments) == 0
     assert "stopped by SIGTERM after step 0 of 10\n" in capsys.readouterr().out
     assert len(seen) == 2 and not checkpoint.written(tmp_path / "checkpoints")
