@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from viewmill.augment.presets import recipe
 from viewmill.models.decoupling import Decoupling, DecouplingConfig, weights_by
 from viewmill.models.rotnet import RotNet, RotNetConfig
 from viewmill.pipelines.batch import Batch
+from viewmill.pipelines.loader import Loader
+from viewmill.pipelines.source import open_source
 from viewmill.train import read
 
 from .batches import batch_of, random_views
@@ -193,3 +196,15 @@ def test_features_are_the_backbones_and_not_the_halves() -> None:
     method, images = small().eval(), random_views(1, 3, 16)[0]
     assert torch.equal(method.features(images), method.encoder(images)) and method.feature_dim == 256
     assert torch.allclose(method.embed(images).norm(dim=1), torch.ones(3))
+
+
+def test_one_pass_of_a_loader_gives_every_image_its_weights(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (40, 40, 3)).astype(np.uint8) for _ in range(10)]
+    rotnet = RotNet(RotNetConfig("convnet4"), image_px=32)
+    with Loader(open_source((pictures, np.zeros(10, np.int64))), recipe("rotnet_cifar"), 4, epochs=1, last="short",
+                engine="torch", sidecar=False) as loader:
+        weights = weights_by(rotnet, loader, 10)
+    np.save(tmp_path / "weights.npy", weights)
+    assert ((weights[:, 1:] < 1) & (weights[:, 1:] > 0)).all() and len(np.unique(weights[:, 1])) == 10
+    assert torch.equal(small(10, noise_weights=str(tmp_path / "weights.npy")).noise, torch.from_numpy(weights))
