@@ -35,8 +35,8 @@ class MoCoConfig:
     queue: int = key("keys in the queue, K; the batch of all ranks divides it", 65536)
     momentum: float = key("of the key encoder's moving average; 0: the query encoder as it is", 0.999)
     shuffle: bool = key("deal the keys' images out among ranks and parts, so that batch norm betrays no key", True)
-    bn_splits: int = key("parts of each rank's batch with a batch norm of their own: on one device, as many as the devices that "
-                         "it stands for, since with 1 there is nobody to shuffle with", 1)
+    bn_splits: int = key("parts of each rank's batch with a batch norm of their own; a single device needs several, for example "
+                         "8, to stand for as many devices", 1)
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -80,7 +80,7 @@ class MoCo(Method):
         if len(views) != 2:
             raise ValueError(f"moco compares two views, the recipe's group 'global' has {len(views)}; use recipe=moco")
         if self.training:
-            refuse_parts(self.query, len(views[0]), self.config.bn_splits)
+            refuse_parts(self.query, len(views[0]), self.config.bn_splits, self.config.shuffle)
         q = in_parts(self.query, views[0], self.parts)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.queue is None):
             keys = self.keys_of(views[1])

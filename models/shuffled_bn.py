@@ -60,13 +60,17 @@ def collected(x: Tensor, order: Tensor) -> Tensor:
     return gather(x)[0][order.argsort().to(x.device)]
 
 
-def refuse_parts(encoder: nn.Module, images: int, splits: int) -> None:
-    """Raise ValueError, one line, where a rank's images cannot be normalised in `splits` parts."""
+def refuse_parts(encoder: nn.Module, images: int, splits: int, shuffle: bool) -> None:
+    """Raise ValueError, one line, where a rank's images cannot be normalised in `splits` parts, or keys not be shuffled."""
     norms = [part for part in encoder.modules() if isinstance(part, _BatchNorm)]
-    if splits > 1 and any(isinstance(norm, nn.SyncBatchNorm) for norm in norms):
+    synced = world_size() > 1 and any(isinstance(norm, nn.SyncBatchNorm) for norm in norms)
+    if splits > 1 and synced:
         raise ValueError(f"sync_bn=true has batch norm over all ranks, model.bn_splits={splits} over parts of one; leave one out")
     if images % splits:
         raise ValueError(f"model.bn_splits={splits} needs to divide a rank's share of batch_size, {images} images")
-    if norms and images // splits == 1 and not (world_size() > 1 and isinstance(norms[0], nn.SyncBatchNorm)):
+    if norms and images == splits and not synced:
         raise ValueError(f"batch norm of a single image is no norm: batch_size={images * world_size()} over {world_size()} "
                          f"rank(s) and model.bn_splits={splits} leaves 1 a part; use batch_size={2 * images * world_size()}")
+    if norms and shuffle and splits * world_size() == 1:
+        raise ValueError("model.shuffle=true has nobody to shuffle with on one rank and model.bn_splits=1: batch norm would give "
+                         "the own key away; use model.bn_splits=8, the authors' number of devices, or model.shuffle=false")

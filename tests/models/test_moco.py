@@ -26,9 +26,10 @@ SGD = OptimizerConfig(name="sgd", lr=0.1, scaling="none", weight_decay=1e-4, exc
 
 
 def small(**fields: object) -> MoCo:
+    """Shuffled where it is in parts; on one rank and in one part there is nobody to shuffle with."""
     torch.manual_seed(0)
-    return MoCo(MoCoConfig(**{"backbone": "convnet4", "projector_dim": 8, "queue": 24, **fields}),  # type: ignore[arg-type]
-                image_px=16)
+    tiny = {"backbone": "convnet4", "projector_dim": 8, "queue": 24, "shuffle": "bn_splits" in fields}
+    return MoCo(MoCoConfig(**{**tiny, **fields}), image_px=16)  # type: ignore[arg-type]
 
 
 def trained(method: MoCo, steps: range, images: int = 6) -> list[float]:
@@ -183,7 +184,7 @@ def test_in_evaluation_mode_nothing_is_shuffled_or_split() -> None:
     assert method.draws.count == 0
 
 
-FIELDS = [{}, {"projector_layers": 2}, {"dictionary": "batch"}]
+FIELDS = [{}, {"projector_layers": 2}, {"dictionary": "batch"}, {"shuffle": False}]
 
 
 def two_steps(fields: dict[str, object], images: int) -> tuple[list[float], list[Tensor], dict[str, Tensor]]:
@@ -209,7 +210,7 @@ def two_steps(fields: dict[str, object], images: int) -> tuple[list[float], list
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_ranks_are_the_parts_of_one_process(world: World, ranks: int, fields: dict[str, object]) -> None:
     losses, gradients, state = two_steps({**fields, "bn_splits": ranks}, 12)
-    told = world(ranks, two_steps, fields, 12)
+    told = world(ranks, two_steps, {**fields, "bn_splits": 1}, 12)
     torch.testing.assert_close(torch.tensor([of for of, _, _ in told]).mean(0), torch.tensor(losses), rtol=1e-4, atol=1e-5)
     for _, of_rank, after in told:
         for mine, gradient in zip(gradients, of_rank, strict=True):
@@ -257,7 +258,8 @@ def test_what_does_not_fit_is_refused_at_the_first_forward_pass() -> None:
             ({}, 5, r"model\.queue=24 needs to be a multiple of batch_size=5, .* use model\.queue=20"),
             ({"bn_splits": 4}, 6, r"model\.bn_splits=4 needs to divide"),
             ({"bn_splits": 4}, 4, r"leaves 1 a part; use batch_size=8"),
-            ({"bn_splits": 1}, 1, r"batch norm of a single image")):
+            ({"bn_splits": 1}, 6, r"model\.shuffle=true has nobody to shuffle with"),
+            ({}, 1, r"batch norm of a single image")):
         with pytest.raises(ValueError, match=words):
             small(**fields)(batch_of(random_views(2, images, 16)))
     with pytest.raises(ValueError, match="moco compares two views, the recipe's group 'global' has 3; use recipe=moco"):

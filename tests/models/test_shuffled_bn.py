@@ -104,12 +104,19 @@ def test_parts_of_one_process_are_what_ranks_are(world: World, ranks: int) -> No
         torch.testing.assert_close(of_rank, expected)
 
 
-def test_what_does_not_fit_is_refused() -> None:
-    refuse_parts(network(), 4, 2)
-    refuse_parts(nn.Linear(3, 2), 1, 1)
+def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_parts(network(), 4, 2, True)
+    refuse_parts(network(), 4, 1, False)
+    refuse_parts(nn.Linear(3, 2), 1, 1, True)  # no batch norm at all
     with pytest.raises(ValueError, match=r"model\.bn_splits=3 needs to divide a rank's share of batch_size, 4 images"):
-        refuse_parts(network(), 4, 3)
+        refuse_parts(network(), 4, 3, True)
     with pytest.raises(ValueError, match=r"batch norm of a single image .* batch_size=4 .* model\.bn_splits=4 leaves 1 a part"):
-        refuse_parts(network(), 4, 4)
+        refuse_parts(network(), 4, 4, True)
+    with pytest.raises(ValueError, match=r"model\.shuffle=true has nobody to shuffle with .* use model\.bn_splits=8, "):
+        refuse_parts(network(), 4, 1, True)
+    monkeypatch.setattr("viewmill.models.shuffled_bn.world_size", lambda: 2)
+    refuse_parts(network(), 4, 1, True)
+    synced = nn.SyncBatchNorm.convert_sync_batchnorm(network())
+    refuse_parts(synced, 1, 1, True)
     with pytest.raises(ValueError, match=r"sync_bn=true has batch norm over all ranks, .* leave one out"):
-        refuse_parts(nn.SyncBatchNorm.convert_sync_batchnorm(network()), 4, 2)
+        refuse_parts(synced, 4, 2, True)
