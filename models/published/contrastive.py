@@ -57,8 +57,8 @@ CONTRASTIVE = (
         fields_32px={"backbone": "resnet18", "queue": 65536, "temperature": 0.2},
         metric="knn",
         # A queue that has left its random beginning behind after a tenth of the first epoch.
-        small=("model.backbone=convnet4", "model.queue=4096", "model.projector_hidden=512", "model.predictor_hidden=1024",
-               "batch_size=256", "epochs=2", "optimizer.name=adamw", "optimizer.lr=2e-3", "optimizer.scaling=none",
-               "optimizer.weight_decay=1e-4"),
+        small=("model.backbone=convnet4", "model.queue=4096", "model.temperature=0.1", "model.projector_hidden=512",
+               "model.predictor_hidden=1024", "batch_size=256", "epochs=3", "optimizer.name=adamw", "optimizer.lr=2e-3",
+               "optimizer.scaling=none", "optimizer.weight_decay=1e-4"),
     ),
 )
