@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .backbone import backbone, unit_gains
+from .heads import mlp
 from .layers import maps
 from .memory_bank import MemoryBank, refuse_bank
 from .method import Method
@@ -23,6 +24,7 @@ class CMCConfig:
     backbone: str = key("any of timm's names, or convnet4; there are two of it", "resnet50")
     width: float = key("of each, of ResNets and convnet4: 0.5 for the code's v1, 1 for v2, 2 for v3", 0.5)
     dim: int = key("width of the embeddings that are compared", 128)
+    head_norm: bool = key("batch norm without gain or shift above both heads: embeddings cannot move as one", False)
     negatives: int = key("images drawn as noise for each image; 0: the softmax over all images", 16384)
     law: Literal["nce", "softmax"] = key("of those that are drawn: an estimate as published, or the softmax over them", "nce")
     temperature: float = key("of the scores", 0.07)
@@ -51,8 +53,8 @@ class CMC(Method):
         self.config = config
         self.encoder = LabEncoder(config.backbone, image_px, config.width)
         self.feature_dim = 2 * self.encoder.num_features
-        self.luma_head = nn.Linear(self.encoder.num_features, config.dim)
-        self.chroma_head = nn.Linear(self.encoder.num_features, config.dim)
+        widths, norm = [self.encoder.num_features, config.dim], config.head_norm
+        self.luma_head, self.chroma_head = (mlp(widths, bias=True, norm="plain" if norm else "none") for _ in range(2))
         banks = (MemoryBank(images, config.dim, negatives=config.negatives, temperature=config.temperature,
                             momentum=config.bank_momentum, law=config.law) for _ in range(2))
         self.luma_bank, self.chroma_bank = banks
@@ -66,6 +68,8 @@ class CMC(Method):
         no such groups, and where the network was built without a number of images.
         """
         luma, chroma = self._halves(batch.views)
+        if self.config.head_norm and self.training and luma.shape[1] < 2:
+            raise ValueError("cmc: model.head_norm=true needs at least two images on each rank, got 1; use a larger batch_size")
         z_luma, z_chroma = self._embedded(luma[0], chroma[0])
         # The same noise for both, as in the authors' code; each bank has a normalizer of its own.
         drawn = self.luma_bank.draw(batch.index)

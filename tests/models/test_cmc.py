@@ -59,7 +59,7 @@ def test_each_half_is_compared_with_the_memory_of_the_other(negatives: int, monk
     monkeypatch.setattr(method.luma_bank, "draw", lambda index: drawn.append(draw(index)) or drawn[-1])
     values = method(batch)
     luma, chroma = features(method, batch)
-    z_luma, z_chroma = headed(luma, method.luma_head), headed(chroma, method.chroma_head)
+    z_luma, z_chroma = headed(luma, method.luma_head[0]), headed(chroma, method.chroma_head[0])
     of_luma, of_chroma = (numpy(bank.rows.local) for bank in (method.luma_bank, method.chroma_bank))
     assert not np.allclose(of_luma, of_chroma)
     if negatives:
@@ -81,18 +81,18 @@ def test_the_gradient_is_that_of_the_formula() -> None:
     method, batch = small().eval(), halves()
     method(batch)["loss"].backward()
     luma, _ = features(method, batch)
-    weight = numpy(method.luma_head.weight)
+    weight = numpy(method.luma_head[0].weight)
     memory = numpy(method.chroma_bank.rows.local)
 
     def loss(weight: np.ndarray) -> float:
-        return classified(unit(luma @ weight.T + numpy(method.luma_head.bias)), memory, np.array(INDEX), 0.2)
+        return classified(unit(luma @ weight.T + numpy(method.luma_head[0].bias)), memory, np.array(INDEX), 0.2)
 
-    assert method.luma_head.weight.grad is not None
+    assert method.luma_head[0].weight.grad is not None
     for row, column in ((0, 0), (3, 50), (7, 100)):
         step = np.zeros_like(weight)
         step[row, column] = 1e-5
         slope = (loss(weight + step) - loss(weight - step)) / 2e-5
-        assert float(method.luma_head.weight.grad[row, column]) == pytest.approx(slope, rel=1e-3, abs=1e-7)
+        assert float(method.luma_head[0].weight.grad[row, column]) == pytest.approx(slope, rel=1e-3, abs=1e-7)
 
 
 def test_no_half_teaches_the_encoder_of_the_other() -> None:
@@ -112,7 +112,8 @@ def test_after_a_step_each_memory_holds_its_own_halves_embedding() -> None:
     before = [numpy(bank.rows.local) for bank in (method.luma_bank, method.chroma_bank)]
     method(batch)
     embedded: dict[str, np.ndarray] = {}
-    for name, head, x in zip(("luma", "chroma"), (method.luma_head, method.chroma_head), features(method, batch), strict=True):
+    heads = method.luma_head[0], method.chroma_head[0]
+    for name, head, x in zip(("luma", "chroma"), heads, features(method, batch), strict=True):
         embedded[name] = headed(x, head)  # batch norm has the batch's own statistics both times
     assert all(np.array_equal(numpy(bank.rows.local), rows)
                for bank, rows in zip((method.luma_bank, method.chroma_bank), before, strict=True))
@@ -174,7 +175,7 @@ def test_two_networks_of_half_the_width_as_published() -> None:
     assert (run.schedule.law, run.schedule.steps_at, run.schedule.step_factor) == ("steps", (120, 160, 200), 0.1)
     method = CMC(CMCConfig("resnet18"), image_px=32)
     assert method.encoder.luma.conv1.weight.shape == (64, 1, 3, 3) and method.encoder.chroma.conv1.weight.shape == (64, 2, 3, 3)
-    assert method.luma_head.weight.shape == (128, 256) and float(method.encoder.luma.layer1[0].bn2.weight.detach().min()) == 1
+    assert method.luma_head[0].weight.shape == (128, 256) and float(method.encoder.luma.layer1[0].bn2.weight.detach().min()) == 1
 
 
 def test_what_does_not_fit_is_refused() -> None:
@@ -198,3 +199,17 @@ def test_fine_tuning_treats_both_encoders_alike() -> None:
     assert layers.keys() == dict(encoder.named_parameters()).keys()
     assert layers["luma.conv1.weight"] == layers["chroma.conv1.weight"] == 0
     assert layers["luma.layer4.1.conv2.weight"] == layers["chroma.layer4.1.conv2.weight"] > 3
+
+
+def test_with_a_norm_above_the_heads_embeddings_cannot_all_move_one_way() -> None:
+    batch = halves()
+    for norm in (False, True):
+        method = small(head_norm=norm)
+        with torch.no_grad():
+            method.luma_head[0].bias += 100.0
+            z = method.embed(method.shown(batch.views)[0])[:, :8]
+        assert (float((z[0] * z[1:]).sum(1).min()) > 0.9) is not norm
+    assert len(list(small(head_norm=True).luma_head[1].parameters())) == 0
+    with pytest.raises(ValueError, match=r"cmc: model\.head_norm=true needs at least two images on each rank, got 1"):
+        small(head_norm=True)(halves(1))
+    small(head_norm=True).eval()(halves(1))
