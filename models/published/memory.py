@@ -23,11 +23,10 @@ MEMORY: tuple[MethodInfo, ...] = (
         name="pirl", module="pirl", cls="PIRL", recipe="pirl", recipe_32px="pirl_cifar",
         paper="Misra, van der Maaten 2019, Self-Supervised Learning of Pretext-Invariant Representations, arXiv:1912.01991",
         published={
-            # VISSL's, whose cosine falls once an epoch, where ours falls each step.
             "epochs": 800, "batch_size": 1024, "recipe": "pirl", "clip_grad": None,
             "optimizer": {"name": "sgd", "lr": 0.03, "scaling": "linear", "weight_decay": 1e-4, "momentum": 0.9,
                           "exclude": "norm-and-bias"},
-            "schedule": {"warmup_epochs": 0, "final_lr": 1.2e-4},
+            "schedule": {"warmup_epochs": 0, "final_lr": 1.2e-4, "per": "epoch"},
         },
         published_32px={"batch_size": 256, "schedule": {"final_lr": 3e-5}},
         fields_32px={"backbone": "resnet18", "negatives": 0, "temperature": 0.1},

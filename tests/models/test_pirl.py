@@ -172,8 +172,8 @@ def test_heads_and_runs_as_published() -> None:
     run, _ = read(["pirl", "data=train.tar"])
     assert (run.model.backbone, run.model.head, run.model.negatives, run.model.temperature, run.model.image_weight) == (
         "resnet50", "linear", 32000, 0.07, 0.5)
-    assert (run.epochs, run.batch_size, run.optimizer.lr, run.optimizer.scaling, run.schedule.final_lr) == (
-        800, 1024, 0.03, "linear", 1.2e-4)
+    assert (run.epochs, run.batch_size, run.optimizer.lr, run.optimizer.scaling) == (800, 1024, 0.03, "linear")
+    assert (run.schedule.law, run.schedule.per, run.schedule.final_lr) == ("cosine", "epoch", 1.2e-4)
     for head, shapes in (("linear", [(128, 512)]), ("mlp", [(512, 512), (128, 512)])):
         method = PIRL(PIRLConfig("resnet18", head=head), image_px=32)
         for layers in (method.image_head, method.tile_head):
