@@ -13,8 +13,10 @@ _CIFAR: dict[str, Any] = {"backbone": "resnet18", "bn_splits": 8, "queue": 4096,
 _CIFAR_RUN: dict[str, Any] = {"epochs": 200, "batch_size": 512, "optimizer": {"weight_decay": 5e-4},
                               "schedule": {"law": "cosine", "per": "epoch"}}
 
-_SMALL = ("model.backbone=convnet4", "batch_size=256", "epochs=2", "optimizer.name=adamw", "optimizer.lr=2e-3",
-          "optimizer.scaling=none", "optimizer.weight_decay=1e-4", "schedule.per=step", "model.temperature=0.2")
+# A short queue: that of an encoder which moves fast holds keys that are soon none of its own.
+_SMALL = ("model.backbone=convnet4", "model.queue=1024", "model.bn_splits=4", "model.temperature=0.2", "batch_size=128",
+          "epochs=4", "optimizer.name=adamw", "optimizer.lr=2e-3", "optimizer.scaling=none", "optimizer.weight_decay=1e-4",
+          "schedule.per=step")
 
 MOMENTUM = (
     MethodInfo(
@@ -53,7 +55,7 @@ MOMENTUM = (
         fields_32px={"backbone": "vit_tiny_patch16_224", "patch_px": 4, "projector_hidden": 1024},
         metric="knn",
         small=("model.backbone=convnet4", "model.patch_px=null", "model.projector_hidden=512", "model.projector_dim=128",
-               "model.temperature=0.2", "batch_size=256", "epochs=2", "optimizer.lr=2e-3", "optimizer.scaling=none",
+               "model.temperature=0.2", "batch_size=128", "epochs=3", "optimizer.lr=2e-3", "optimizer.scaling=none",
                "optimizer.weight_decay=1e-4"),
     ),
 )
