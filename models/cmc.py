@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .backbone import backbone, unit_gains
-from .heads import mlp
+from .heads import Norm, mlp
 from .layers import maps
 from .memory_bank import MemoryBank, refuse_bank
 from .method import Method
@@ -53,8 +53,9 @@ class CMC(Method):
         self.config = config
         self.encoder = LabEncoder(config.backbone, image_px, config.width)
         self.feature_dim = 2 * self.encoder.num_features
-        widths, norm = [self.encoder.num_features, config.dim], config.head_norm
-        self.luma_head, self.chroma_head = (mlp(widths, bias=True, norm="plain" if norm else "none") for _ in range(2))
+        widths = [self.encoder.num_features, config.dim]
+        norm: Norm = "plain" if config.head_norm else "none"
+        self.luma_head, self.chroma_head = (mlp(widths, bias=True, norm=norm) for _ in range(2))
         banks = (MemoryBank(images, config.dim, negatives=config.negatives, temperature=config.temperature,
                             momentum=config.bank_momentum, law=config.law) for _ in range(2))
         self.luma_bank, self.chroma_bank = banks

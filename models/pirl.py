@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .backbone import backbone, unit_gains
-from .heads import mlp
+from .heads import Norm, mlp
 from .memory_bank import MemoryBank, refuse_bank
 from .method import Method
 from .training.config import key
@@ -24,6 +24,7 @@ class PIRLConfig:
     backbone: str = key("any of timm's names that takes images of any size, or convnet4", "resnet50")
     head: Literal["linear", "mlp"] = key("of the image and of each tile: one layer, or two as wide as the backbone", "linear")
     dim: int = key("width of the embeddings that are compared", 128)
+    head_norm: bool = key("batch norm without gain or shift above both: embeddings cannot move as one", False)
     image_weight: float = key("of the image's loss, in [0, 1]; the tiles' has the rest", 0.5)
     negatives: int = key("images drawn as noise for each embedding; 0: the softmax over all images", 32000)
     law: Literal["nce", "softmax"] = key("of those that are drawn: an estimate as published, or the softmax over them", "nce")
@@ -49,10 +50,11 @@ class PIRL(Method):
         self.config = config
         self.encoder, self.feature_dim = backbone(config.backbone, image_px, in_chans)
         unit_gains(self.encoder)
-        hidden = [self.feature_dim] if config.head == "mlp" else []
-        self.image_head, self.tile_head = (
-            mlp([self.feature_dim, *hidden, config.dim], hidden_bias=True, hidden_norm=False, bias=True) for _ in range(2))
-        self.order_head = nn.Linear(TILES * config.dim, config.dim)
+        widths = [self.feature_dim, *([self.feature_dim] if config.head == "mlp" else []), config.dim]
+        norm: Norm = "plain" if config.head_norm else "none"
+        self.image_head = mlp(widths, hidden_bias=True, hidden_norm=False, bias=True, norm=norm)
+        self.tile_head = mlp(widths, hidden_bias=True, hidden_norm=False, bias=True)
+        self.order_head = mlp([TILES * config.dim, config.dim], bias=True, norm=norm)
         self.bank = MemoryBank(images, config.dim, negatives=config.negatives, temperature=config.temperature,
                                momentum=config.bank_momentum, start="unit", law=config.law)
 
@@ -67,6 +69,8 @@ class PIRL(Method):
         if tiles is None or len(tiles) != TILES:
             raise ValueError(f"pirl needs {TILES} tiles in the group 'patch', the recipe has "
                              f"{'none' if tiles is None else len(tiles)}; use recipe=pirl")
+        if self.config.head_norm and self.training and tiles.shape[1] < 2:
+            raise ValueError("pirl: model.head_norm=true needs at least two images on each rank, got 1; use a larger batch_size")
         z_patch, z_image = self.embed_tiles(tiles), self.embed(batch.views["global"][0])
         # The tiles first, as in the authors' code: the bank takes its normalizer from them. Each has noise of its own.
         patch_loss, patch_accuracy = self.bank.compare(z_patch, self.bank.draw(batch.index))

@@ -53,7 +53,7 @@ def embedded(method: PIRL, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
     for i in range(len(batch.index)):
         tiles = numpy(method.encoder(batch.views["patch"][:, i]))
         rows.append(np.concatenate([through(tile[None], *tile_layers)[0] for tile in tiles]))
-    return z_image, unit(through(np.array(rows), method.order_head))
+    return z_image, unit(through(np.array(rows), method.order_head[0]))
 
 
 @pytest.mark.parametrize("head", ["linear", "mlp"])
@@ -123,20 +123,20 @@ def test_the_order_head_sees_the_order_and_the_encoder_all_tiles_in_one_pass() -
 def test_the_gradient_is_that_of_the_formula() -> None:
     method, batch = small().eval(), some()
     method(batch)["loss"].backward()
-    memory, weight = numpy(method.bank.rows.local), numpy(method.order_head.weight)
+    memory, weight = numpy(method.bank.rows.local), numpy(method.order_head[0].weight)
     layer = method.tile_head[-1]
     encoded = [numpy(method.encoder(batch.views["patch"][:, i])) for i in range(3)]
     tiles = np.stack([np.concatenate([through(tile[None], layer)[0] for tile in of_image]) for of_image in encoded])
 
     def loss(weight: np.ndarray) -> float:
-        return 0.5 * classified(unit(tiles @ weight.T + numpy(method.order_head.bias)), memory, np.array(INDEX), 0.2)
+        return 0.5 * classified(unit(tiles @ weight.T + numpy(method.order_head[0].bias)), memory, np.array(INDEX), 0.2)
 
-    assert method.order_head.weight.grad is not None
+    assert method.order_head[0].weight.grad is not None
     for row, column in ((0, 0), (3, 40), (7, 71)):
         step = np.zeros_like(weight)
         step[row, column] = 1e-5
         slope = (loss(weight + step) - loss(weight - step)) / 2e-5
-        assert float(method.order_head.weight.grad[row, column]) == pytest.approx(slope, rel=1e-3, abs=1e-7)
+        assert float(method.order_head[0].weight.grad[row, column]) == pytest.approx(slope, rel=1e-3, abs=1e-7)
     assert [name for name, p in method.named_parameters() if p.grad is None] == []
 
 
@@ -180,7 +180,7 @@ def test_heads_and_runs_as_published() -> None:
             linear = [m for m in layers if isinstance(m, nn.Linear)]
             assert [tuple(m.weight.shape) for m in linear] == shapes and all(m.bias is not None for m in linear)
             assert not any(isinstance(m, nn.BatchNorm1d) for m in layers)
-        assert method.order_head.weight.shape == (128, 1152) and method.projection_head is method.image_head
+        assert method.order_head[0].weight.shape == (128, 1152) and method.projection_head is method.image_head
         assert float(method.encoder.layer1[0].bn2.weight.detach().min()) == 1
 
 
@@ -198,3 +198,17 @@ def test_what_does_not_fit_is_refused() -> None:
     fixed = PIRL(PIRLConfig("vit_tiny_patch16_224", dim=8), image_px=32, images=4)
     with pytest.raises(ValueError, match=r"pirl: backbone 'vit_tiny_patch16_224' does not take tiles of 8 px \(.*use one that"):
         fixed(batch_of(random_views(1, 2, 32), patch=random_views(9, 2, 8)))
+
+
+def test_with_a_norm_above_the_heads_embeddings_cannot_all_move_one_way() -> None:
+    batch = some()
+    for norm in (False, True):
+        method = small(head_norm=norm)
+        with torch.no_grad():
+            method.image_head[0].bias += 100.0
+            method.order_head[0].bias += 100.0
+            found = method.embed(batch.views["global"][0]), method.embed_tiles(batch.views["patch"])
+        for z in found:
+            assert (float((z[0] * z[1:]).sum(1).min()) > 0.9) is not norm
+    with pytest.raises(ValueError, match=r"pirl: model\.head_norm=true needs at least two images on each rank, got 1"):
+        small(head_norm=True)(some(1))
