@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..losses.decoupling import invariance_loss, noise_weights, rotation_loss
 from .backbone import backbone
+from .heads import mlp
 from .memory_bank import MemoryBank, refuse_bank
 from .method import Method
 from .rotnet import TURNS, RotNet
@@ -24,6 +25,7 @@ class DecouplingConfig:
     backbone: str = key("any of timm's names, alexnet or convnet4", "alexnet")
     half_dim: int | None = key("width of each half, of a layer put above the backbone; null: its own features are halved", None)
     dim: int = key("width of the embeddings that are compared", 128)
+    head_norm: bool = key("batch norm without gain or shift above their head: embeddings cannot move as one", False)
     rotation_weight: float = key("of the loss of the turn", 1.0)
     invariance_weight: float = key("of the loss of features that differ from turn to turn", 1.0)
     instance_weight: float = key("of the loss of images told from each other", 1.0)
@@ -60,7 +62,7 @@ class Decoupling(Method):
         self.widen = nn.Identity() if config.half_dim is None else nn.Sequential(
             nn.Linear(self.feature_dim, 2 * half, bias=False), nn.BatchNorm1d(2 * half), nn.ReLU(inplace=True))
         self.classifier = nn.Linear(half, TURNS)
-        self.projector = nn.Linear(half, config.dim)
+        self.projector = mlp([half, config.dim], bias=True, norm="plain" if config.head_norm else "none")
         self.bank = MemoryBank(images, config.dim, negatives=config.negatives, temperature=config.temperature,
                                momentum=config.bank_momentum)
         self.epoch = 0.0
@@ -78,6 +80,9 @@ class Decoupling(Method):
         nothing, and where the network was built without a number of images.
         """
         views = batch.views["global"]
+        if self.config.head_norm and self.training and views.shape[1] < 2:
+            raise ValueError("decoupling: model.head_norm=true needs at least two images on each rank, got 1; use a larger "
+                             "batch_size")
         turn = batch.drawn("global", "quarter_turns").flatten().long().to(views.device, non_blocking=True)
         # All turns in one pass: batch norm sees them together, so that its statistics give none away.
         of_turn, of_image = self.halves(views.flatten(0, 1))

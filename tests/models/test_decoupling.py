@@ -61,7 +61,7 @@ def parts(method: Decoupling, batch: Batch, weights: np.ndarray | None = None) -
     count = len(batch.index)
     rotation = -sum(weights[i, r] * np.log(shares[r, i, r]) for r in range(4) for i in range(count)) / (4 * count)
     invariance = float(np.mean((of_image - of_image.mean(0)) ** 2))
-    return float(rotation), invariance, unit(linear(of_image.mean(0), method.projector))
+    return float(rotation), invariance, unit(linear(of_image.mean(0), method.projector[0]))
 
 
 @pytest.mark.parametrize("negatives", [0, 5])
@@ -94,23 +94,23 @@ def test_turns_are_told_from_the_first_half_alone_and_images_from_the_second(wei
     other[taught] = False
     assert bool(rows[taught].any()) and not bool(rows[other].any())
     heads = {name for name, p in method.named_parameters() if p.grad is not None and bool(p.grad.any())}
-    assert ("classifier.weight" in heads) == (weights[0] > 0) and ("projector.weight" in heads) == (weights[2] > 0)
+    assert ("classifier.weight" in heads) == (weights[0] > 0) and ("projector.0.weight" in heads) == (weights[2] > 0)
 
 
 def test_the_gradient_is_that_of_the_formula() -> None:
     method, batch = small(rotation_weight=0.0, invariance_weight=0.0).eval(), turned()
     method(batch)["loss"].backward()
     _, of_image = halves(method, batch)
-    memory, weight = numpy(method.bank.rows.local), numpy(method.projector.weight)
+    memory, weight = numpy(method.bank.rows.local), numpy(method.projector[0].weight)
 
     def loss(weight: np.ndarray) -> float:
-        return classified(unit(of_image.mean(0) @ weight.T + numpy(method.projector.bias)), memory, np.array(INDEX), 0.2)
+        return classified(unit(of_image.mean(0) @ weight.T + numpy(method.projector[0].bias)), memory, np.array(INDEX), 0.2)
 
     for row, column in ((0, 0), (3, 4), (7, 5)):
         step = np.zeros_like(weight)
         step[row, column] = 1e-5
         slope = (loss(weight + step) - loss(weight - step)) / 2e-5
-        assert float(method.projector.weight.grad[row, column]) == pytest.approx(slope, rel=1e-3, abs=1e-7)
+        assert float(method.projector[0].weight.grad[row, column]) == pytest.approx(slope, rel=1e-3, abs=1e-7)
 
 
 def test_after_a_step_the_memory_holds_the_embedding_of_the_mean_of_the_turns() -> None:
@@ -121,7 +121,7 @@ def test_after_a_step_the_memory_holds_the_embedding_of_the_mean_of_the_turns() 
         of_image = method.halves(batch.views["global"].flatten(0, 1))[1]  # batch norm has the batch's own statistics both times
     assert np.array_equal(numpy(method.bank.rows.local), before)
     method.after_step(0.5)
-    z = unit(linear(numpy(of_image).reshape(4, 3, 6).mean(0), method.projector))
+    z = unit(linear(numpy(of_image).reshape(4, 3, 6).mean(0), method.projector[0]))
     expected = before.copy()
     expected[list(INDEX)] = unit(0.25 * before[list(INDEX)] + 0.75 * z)
     np.testing.assert_allclose(numpy(method.bank.rows.local), expected, atol=1e-6)
@@ -186,7 +186,7 @@ def test_alexnets_features_are_halved_as_published() -> None:
         210, 245, 192, "nesterov", 0.01)
     assert (run.schedule.steps_at, run.schedule.step_factors) == ((90, 130, 190, 210, 230), (0.1, 0.1, 0.1, 10, 0.1))
     method = Decoupling(DecouplingConfig(), image_px=63, images=5)
-    assert method.classifier.weight.shape == (4, 2048) and method.projector.weight.shape == (128, 2048)
+    assert method.classifier.weight.shape == (4, 2048) and method.projector[0].weight.shape == (128, 2048)
     assert method.feature_dim == 4096 and isinstance(method.widen, nn.Identity)
     images = random_views(1, 2, 63)[0]
     assert torch.equal(method.eval().features(images), method.encoder(images))
@@ -208,3 +208,15 @@ def test_one_pass_of_a_loader_gives_every_image_its_weights(tmp_path: Path) -> N
     np.save(tmp_path / "weights.npy", weights)
     assert ((weights[:, 1:] < 1) & (weights[:, 1:] > 0)).all() and len(np.unique(weights[:, 1])) == 10
     assert torch.equal(small(10, noise_weights=str(tmp_path / "weights.npy")).noise, torch.from_numpy(weights))
+
+
+def test_with_a_norm_above_the_head_embeddings_cannot_all_move_one_way() -> None:
+    images = turned().views["global"][0]
+    for norm in (False, True):
+        method = small(head_norm=norm)
+        with torch.no_grad():
+            method.projector[0].bias += 100.0
+            z = method.embed(images)
+        assert (float((z[0] * z[1:]).sum(1).min()) > 0.9) is not norm
+    with pytest.raises(ValueError, match=r"decoupling: model\.head_norm=true needs at least two images on each rank, got 1"):
+        small(head_norm=True)(turned(1))
