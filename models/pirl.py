@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .alexnet import AlexNet
 from .backbone import backbone, unit_gains
 from .heads import Norm, mlp
 from .memory_bank import MemoryBank, refuse_bank
 from .method import Method
 from .training.config import key
 from .views import Views
+from .vit import features_of, open_to_sizes
 
 TILES = 9
 
@@ -50,6 +51,9 @@ class PIRL(Method):
         self.config = config
         self.encoder, self.feature_dim = backbone(config.backbone, image_px, in_chans)
         unit_gains(self.encoder)
+        if isinstance(self.encoder, AlexNet):
+            raise ValueError("pirl needs a backbone that takes tiles as well as images, and alexnet takes one size; use a ResNet")
+        open_to_sizes(self.encoder)
         widths = [self.feature_dim, *([self.feature_dim] if config.head == "mlp" else []), config.dim]
         norm: Norm = "plain" if config.head_norm else "none"
         self.image_head = mlp(widths, hidden_bias=True, hidden_norm=False, bias=True, norm=norm)
@@ -95,11 +99,5 @@ class PIRL(Method):
 
     def embed_tiles(self, tiles: Tensor) -> Tensor:
         """(9, N, C, tile_px, tile_px) to (N, dim), of length 1: each tile by itself, side by side in their order, mixed."""
-        try:
-            each = self.tile_head(self.encoder(tiles.flatten(0, 1))).unflatten(0, tiles.shape[:2])
-        except (AssertionError, RuntimeError) as error:
-            if isinstance(error, torch.OutOfMemoryError):
-                raise
-            raise ValueError(f"pirl: backbone {self.config.backbone!r} does not take tiles of {tiles.shape[-1]} px "
-                             f"({' '.join(str(error).split())[:100]}); use one that takes any size, such as a ResNet") from error
+        each = self.tile_head(features_of(self.encoder, tiles.flatten(0, 1))).unflatten(0, tiles.shape[:2])
         return F.normalize(self.order_head(each.transpose(0, 1).flatten(1)).float(), dim=1)

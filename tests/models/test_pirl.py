@@ -195,10 +195,18 @@ def test_what_does_not_fit_is_refused() -> None:
         PIRLConfig(image_weight=1.5)
     with pytest.raises(ValueError, match=r"model\.temperature"):
         PIRLConfig(temperature=0)
-    fixed = PIRL(PIRLConfig("vit_tiny_patch16_224", dim=8), image_px=32, images=4)
-    with pytest.raises(ValueError, match=r"pirl: backbone 'vit_tiny_patch16_224' does not take tiles of 8 px \(.*use one that"):
-        fixed(batch_of(random_views(1, 2, 32), patch=random_views(9, 2, 8)))
+    with pytest.raises(ValueError, match="pirl needs a backbone that takes tiles as well as images, and alexnet takes one size"):
+        PIRL(PIRLConfig("alexnet"), image_px=224)
+    fixed = PIRL(PIRLConfig("swin_tiny_patch4_window7_224", dim=8), image_px=32, images=4)
+    with pytest.raises(ValueError, match="backbone SwinTransformer takes no views of 16 x 16 px"):
+        fixed(batch_of(random_views(1, 2, 32), patch=random_views(9, 2, 16)))
 
+
+def test_a_vision_transformer_takes_tiles_that_its_patches_divide() -> None:
+    method = PIRL(PIRLConfig("vit_tiny_patch16_224", dim=8, negatives=0), image_px=32, images=4)
+    batch = batch_of(random_views(1, 2, 32), patch=random_views(9, 2, 16))
+    assert method.embed_tiles(batch.views["patch"]).shape == (2, 8)
+    method(batch)["loss"].backward()
 
 def test_with_a_norm_above_the_heads_embeddings_cannot_all_move_one_way() -> None:
     batch = some()
