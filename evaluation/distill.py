@@ -35,6 +35,7 @@ DISTILLATIONS: dict[str, Tuning] = {
 class DistillConfig(FinetuneConfig):
     published: ClassVar[dict[str, Tuning]] = DISTILLATIONS
 
+    protocol: str = key(f"whose numbers stand where a key is null: {', '.join(DISTILLATIONS)}", "small")
     teacher: str | None = key("what eval finetune or eval distill left: its folder, or classifier.pt in it", None)
     temperature: float = key("of both distributions; as reported 1 from large to small, 0.1 where a network teaches itself", 1.0)
     alpha: float = key("share of the teacher's answers; the rest is the labels', of the pictures that labels= names", 1.0)

@@ -66,7 +66,7 @@ TUNINGS: dict[str, Tuning] = {
 class FinetuneConfig:
     published: ClassVar[dict[str, Tuning]] = TUNINGS
 
-    protocol: str = key("whose numbers stand where a key is null: small, or as published", "small")
+    protocol: str = key(f"whose numbers stand where a key is null: {', '.join(TUNINGS)}", "small")
     labels: Any = key("of which training pictures the labels are used: a share of each class, for example 0.01; a file of their "
                       "keys, one a line; null: of all", None)
     labels_seed: int = key("of the draw of that share; seed= has no part in it", 0)
