@@ -23,8 +23,9 @@ CLUSTERING = (
         published_32px=_PUBLISHED_32PX,
         fields_32px={"backbone": "resnet18", "projector_hidden": 512, "prototypes": 512},
         metric="knn",
+        # With the published epsilon of 0.05 assignments stay soft (entropy 0.8 of ln K, for 0.4), and neighbours 4 points behind.
         small=("model.backbone=convnet4", "model.projector_hidden=256", "model.prototypes=256", "model.epsilon=0.03",
-               "model.frozen_epochs=0", "batch_size=256", "epochs=2", "optimizer.name=adamw", "optimizer.lr=2e-3",
+               "model.frozen_epochs=0", "batch_size=256", "epochs=3", "optimizer.name=adamw", "optimizer.lr=2e-3",
                "optimizer.scaling=none", "optimizer.weight_decay=1e-4"),
     ),
     MethodInfo(
@@ -33,8 +34,10 @@ CLUSTERING = (
         published={**_PUBLISHED, "epochs": 800, "recipe": "deepcluster_v2", "precision": "fp32"},
         published_32px=_PUBLISHED_32PX,
         fields_32px={"backbone": "resnet18", "projector_hidden": 512, "prototypes": 512},
-        metric="knn",
-        small=("model.backbone=convnet4", "model.projector_hidden=256", "model.prototypes=256", "batch_size=256", "epochs=2",
+        # Classified linearly, as the paper does: on a part of the training images +8 points by a linear probe, +5 by neighbours,
+        # since the first of so few epochs learns what an untrained network groups.
+        metric="linear",
+        small=("model.backbone=convnet4", "model.projector_hidden=256", "model.prototypes=128", "batch_size=256", "epochs=3",
                "optimizer.name=adamw", "optimizer.lr=2e-3", "optimizer.scaling=none", "optimizer.weight_decay=1e-4"),
     ),
 )
