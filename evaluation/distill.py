@@ -73,16 +73,15 @@ def run(task: Task, config: DistillConfig) -> dict[str, Any]:
         if len(rows) == 0:
             raise ValueError(f"alpha={config.alpha} gives weight to labels, {task.train.name} has none; use alpha=1")
         label[rows] = task.train.label[rows]
-    known = torch.from_numpy(label)
+    known = torch.from_numpy(label).to(task.device)
 
     def to_answers(views: Tensor, batch: Batch) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         with torch.no_grad(), task.autocast():
             answers = teacher(fits(views)).float()
         if config.alpha == 1:
             return views, lambda scores: distillation(scores, answers, config.temperature, scale=config.loss_scale)
-        own = known[batch.index.cpu()].to(views.device)
-        return views, lambda scores: distillation_with_labels(scores, answers, own, config.temperature, config.alpha,
-                                                              scale=config.loss_scale)
+        return views, lambda scores: distillation_with_labels(scores, answers, known[batch.index], config.temperature,
+                                                              config.alpha, scale=config.loss_scale)
 
     job = {"teacher": [teacher.encoder.fingerprint, fingerprint_of(teacher.head)], "temperature": config.temperature,
            "alpha": config.alpha, "loss_scale": config.loss_scale, "labelled": blake2b(label.tobytes()).hexdigest()}

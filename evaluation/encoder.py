@@ -150,7 +150,8 @@ def _of_checkpoint(path: Path, state: dict[str, Any], image_px: int | None) -> E
     side = image_side(recipe)
     if image_px is not None and image_px != side:
         raise ValueError(f"image_px={image_px}: {path} was trained at {side} px; leave image_px out")
-    origin = {name: state[name] for name in ("method", "config", "recipe", "viewmill")}
+    # Of the run's configuration no more than the network's fields: the rest may name places and options that are its user's.
+    origin = {"config": {"model": state["config"]["model"]}, **{name: state[name] for name in ("method", "recipe", "viewmill")}}
     return of_method(method, recipe, side, f"{state['method']} of {path.parent.parent}, step {state['step']}", origin)
 
 

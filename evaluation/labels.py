@@ -29,7 +29,7 @@ def labelled(pictures: Pictures, labels: Any, seed: int) -> np.ndarray:
     picture that is not there.
     """
     there = np.flatnonzero(pictures.label >= 0)
-    if labels is None:
+    if labels is None or len(there) == 0:
         return there
     if isinstance(labels, str):
         return _listed(pictures, labels)
