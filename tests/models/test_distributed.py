@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from viewmill.losses.info_nce import nt_xent
-from viewmill.models.distributed import Kept, gather, leave_alone, mean_of_rows, world_size
+from viewmill.models.distributed import Kept, add_up, gather, leave_alone, mean_of_rows, world_size
 
 from ..world import World
 
@@ -99,3 +99,15 @@ def buffers_after_a_step() -> tuple[float, float]:
 
 def test_what_a_rank_keeps_for_itself_is_not_overwritten_by_rank_0s(world: World) -> None:
     assert world(2, buffers_after_a_step) == [(0.0, 0.0), (1.0, 0.0)]
+
+
+def sum_with_others() -> torch.Tensor:
+    x = torch.tensor([1, 10]) * (dist.get_rank() + 1)
+    summed = add_up(x)
+    assert x.tolist() == [dist.get_rank() + 1, 10 * (dist.get_rank() + 1)]  # left as it was
+    return summed
+
+
+def test_a_sum_over_ranks(world: World) -> None:
+    assert [summed.tolist() for summed in world(3, sum_with_others)] == [[6, 60]] * 3
+    assert add_up(torch.tensor([4, 5])).tolist() == [4, 5]
