@@ -15,6 +15,7 @@ from .heads import Norm, mlp
 from .layers import maps
 from .memory_bank import MemoryBank, refuse_bank
 from .method import Method
+from .training.bounds import above_zero
 from .training.config import key
 from .views import Views
 
@@ -31,9 +32,8 @@ class CMCConfig:
     bank_momentum: float = key("of an image's rows in both memories, when the image is seen again", 0.5)
 
     def __post_init__(self) -> None:
-        if not self.width > 0:
-            raise ValueError(f"model.width needs a number above 0, got {self.width}")
-        refuse_bank(self.dim, self.negatives, self.temperature, self.bank_momentum)
+        above_zero(self, "width")
+        refuse_bank(self)
 
 
 class CMC(Method):

@@ -16,6 +16,7 @@ from .heads import mlp
 from .memory_bank import MemoryBank, refuse_bank
 from .method import Method
 from .rotnet import TURNS, RotNet
+from .training.bounds import not_negative, whole
 from .training.config import key
 from .views import Views
 
@@ -36,12 +37,9 @@ class DecouplingConfig:
     noise_from_epoch: float = key("epochs before noise_weights count", 210.0)
 
     def __post_init__(self) -> None:
-        if self.half_dim is not None and self.half_dim < 1:
-            raise ValueError(f"model.half_dim needs a whole number of at least 1, got {self.half_dim}")
-        for name in ("rotation_weight", "invariance_weight", "instance_weight", "noise_from_epoch"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"model.{name} needs a number of at least 0, got {getattr(self, name)}")
-        refuse_bank(self.dim, self.negatives, self.temperature, self.bank_momentum)
+        whole(self, "half_dim")
+        not_negative(self, "rotation_weight", "invariance_weight", "instance_weight", "noise_from_epoch")
+        refuse_bank(self)
 
 
 class Decoupling(Method):

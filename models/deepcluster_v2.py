@@ -15,12 +15,13 @@ from .crops import crops_of, embed_crops
 from .distributed import add_up, gather, mean_of_rows, world_size
 from .heads import mlp
 from .kmeans import spherical_kmeans
-from .method import Method
+from .projected import Projected
 from .rows import ShardedRows
 from .shared_draws import SharedDraws
+from .training.bounds import above_zero, whole
 from .training.config import key
 from .views import Views
-from .vit import features_of, open_to_sizes
+from .vit import open_to_sizes
 
 BANKS = 2
 """Global views, whose embeddings are kept and grouped."""
@@ -37,16 +38,12 @@ class DeepClusterV2Config:
     temperature: float = key("of the softmax that tells the group", 0.1)
 
     def __post_init__(self) -> None:
-        for name in ("projector_hidden", "projector_dim", "clusterings", "iterations"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"model.{name} needs a whole number of at least 1, got {getattr(self, name)}")
-        if self.prototypes < 2:
-            raise ValueError(f"model.prototypes needs a whole number of at least 2, got {self.prototypes}")
-        if not self.temperature > 0:
-            raise ValueError(f"model.temperature needs a number above 0, got {self.temperature}")
+        whole(self, "projector_hidden", "projector_dim", "clusterings", "iterations")
+        whole(self, "prototypes", least=2)
+        above_zero(self, "temperature")
 
 
-class DeepClusterV2(Method):
+class DeepClusterV2(Projected):
     """Group "global" holds two views of each image, (2, B, C, image_px, image_px), whose embeddings are kept; group "local",
     where there is one, more views, of one other size. V views in all, H clusterings into K groups each."""
 
@@ -151,19 +148,3 @@ class DeepClusterV2(Method):
             raise ValueError(f"deepcluster_v2 keeps two views in group 'global', the recipe has {len(crops[0])}; "
                              "use recipe=deepcluster_v2")
         return crops
-
-    def features(self, images: Tensor) -> Tensor:
-        """(N, C, image_px, image_px) to (N, feature_dim): the backbone's, without the projector."""
-        return features_of(self.backbone, images)
-
-    def embed(self, images: Tensor) -> Tensor:
-        """(N, C, image_px, image_px) to (N, projector_dim), of length 1: what is grouped."""
-        return F.normalize(self.projector(self.features(images)).float(), dim=1)
-
-    @property
-    def projection_head(self) -> nn.Sequential:
-        return self.projector
-
-    @property
-    def encoder(self) -> nn.Module:
-        return self.backbone

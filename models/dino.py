@@ -15,6 +15,7 @@ from .distributed import mean_of_rows
 from .ema import follow, follower, rising_momentum
 from .heads import DinoHead
 from .method import Method
+from .training.bounds import above_zero, from_0_to_1, whole
 from .training.config import key
 from .views import Views
 from .vit import begin_as_dino, features_of, is_plain_vit, open_to_sizes
@@ -44,21 +45,11 @@ class DINOConfig:
     frozen_epochs: int = key("first epochs in which the prototypes are held", 1)
 
     def __post_init__(self) -> None:
-        for name in ("patch_px", "embed_dim", "depth", "heads", "head_hidden", "head_bottleneck"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"model.{name} needs a whole number of at least 1, got {value}")
-        if self.prototypes < 2:
-            raise ValueError(f"model.prototypes needs a whole number of at least 2, got {self.prototypes}")
-        for name in ("student_temperature", "teacher_temperature", "first_teacher_temperature"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"model.{name} needs a number above 0, got {getattr(self, name)}")
-        for name in ("center_momentum", "teacher_momentum"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"model.{name} needs a number in [0, 1], got {getattr(self, name)}")
-        for name in ("teacher_temperature_epochs", "frozen_epochs"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"model.{name} needs a whole number of at least 0, got {getattr(self, name)}")
+        whole(self, "patch_px", "embed_dim", "depth", "heads", "head_hidden", "head_bottleneck")
+        whole(self, "prototypes", least=2)
+        whole(self, "teacher_temperature_epochs", "frozen_epochs", least=0)
+        above_zero(self, "student_temperature", "teacher_temperature", "first_teacher_temperature")
+        from_0_to_1(self, "center_momentum", "teacher_momentum")
 
 
 class DINO(Method):

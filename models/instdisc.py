@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .backbone import backbone
 from .memory_bank import MemoryBank, refuse_bank
 from .method import Method
+from .training.bounds import not_negative
 from .training.config import key
 from .views import Views
 
@@ -27,9 +28,8 @@ class InstDiscConfig:
     proximal: float = key("weight of |embedding - row|^2, which the paper describes and its code does not have", 0.0)
 
     def __post_init__(self) -> None:
-        refuse_bank(self.dim, self.negatives, self.temperature, self.bank_momentum)
-        if not self.proximal >= 0:
-            raise ValueError(f"model.proximal needs a number of at least 0, got {self.proximal}")
+        refuse_bank(self)
+        not_negative(self, "proximal")
 
 
 class InstDisc(Method):

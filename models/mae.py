@@ -12,6 +12,7 @@ from ..losses.mae import masked_mse, normalize_patches, patchify
 from .backbone import VisionTransformer, transformer_blocks, vision_transformer
 from .method import Method
 from .positions import sincos_2d
+from .training.bounds import whole
 from .training.config import key
 from .views import Views
 from .vit import tokens
@@ -31,10 +32,7 @@ class MAEConfig:
     pooling: Literal["cls", "mean"] = key("features for evaluation: the class token, or the mean of all patches", "cls")
 
     def __post_init__(self) -> None:
-        for name in ("patch_px", "embed_dim", "depth", "heads", "decoder_dim", "decoder_depth", "decoder_heads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"model.{name} needs a whole number of at least 1, got {value}")
+        whole(self, "patch_px", "embed_dim", "depth", "heads", "decoder_dim", "decoder_depth", "decoder_heads")
         if self.decoder_dim % self.decoder_heads or self.decoder_dim % 4:
             raise ValueError(f"model.decoder_dim needs to be a multiple of 4 and of model.decoder_heads={self.decoder_heads}, "
                              f"got {self.decoder_dim}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import torch
@@ -14,6 +15,7 @@ from ..losses.nce import nce_terms
 from .distributed import gather, world_size
 from .rows import ShardedRows
 from .shared_draws import SharedDraws
+from .training.bounds import above_zero, whole
 
 DENSE = 64
 """Rows per negative up to which a product with all rows is cheaper than fetching those that were drawn."""
@@ -29,16 +31,13 @@ class Drawn:
     rows: Tensor
 
 
-def refuse_bank(dim: int, negatives: int, temperature: float, bank_momentum: float) -> None:
-    """Raise ValueError, naming the method's key, where there can be no such bank."""
-    if dim < 1:
-        raise ValueError(f"model.dim needs a whole number of at least 1, got {dim}")
-    if negatives < 0:
-        raise ValueError(f"model.negatives needs a whole number of at least 0, got {negatives}")
-    if not temperature > 0:
-        raise ValueError(f"model.temperature needs a number above 0, got {temperature}")
-    if not 0 <= bank_momentum < 1:
-        raise ValueError(f"model.bank_momentum needs a number of at least 0 and below 1, got {bank_momentum}")
+def refuse_bank(config: Any) -> None:
+    """Raise ValueError where a method's fields dim, negatives, temperature and bank_momentum make no bank."""
+    whole(config, "dim")
+    whole(config, "negatives", least=0)
+    above_zero(config, "temperature")
+    if not 0 <= config.bank_momentum < 1:
+        raise ValueError(f"model.bank_momentum needs a number of at least 0 and below 1, got {config.bank_momentum}")
 
 
 class MemoryBank(nn.Module):
@@ -57,7 +56,7 @@ class MemoryBank(nn.Module):
     def __init__(self, images: int | None, dim: int, *, negatives: int, temperature: float, momentum: float = 0.5,
                  start: Literal["uniform", "unit"] = "uniform", law: Literal["nce", "softmax"] = "nce") -> None:
         super().__init__()
-        refuse_bank(dim, negatives, temperature, momentum)
+        refuse_bank(SimpleNamespace(dim=dim, negatives=negatives, temperature=temperature, bank_momentum=momentum))
         if law not in ("nce", "softmax"):
             raise ValueError(f"law needs 'nce' or 'softmax', got {law!r}")
         self.law = law

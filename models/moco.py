@@ -15,10 +15,11 @@ from .backbone import backbone, unit_gains
 from .distributed import gather, rank, world_size
 from .ema import follow, follower
 from .heads import mlp
-from .method import Method
+from .projected import Projected
 from .queue import Queue
 from .shared_draws import SharedDraws
 from .shuffled_bn import collected, dealt, in_parts, refuse_parts
+from .training.bounds import above_zero, from_0_to_1, whole
 from .training.config import key
 from .views import Views
 
@@ -39,17 +40,12 @@ class MoCoConfig:
                          "8, to stand for as many devices", 1)
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"model.temperature needs a number above 0, got {self.temperature}")
-        if not 0 <= self.momentum <= 1:
-            raise ValueError(f"model.momentum needs a number in [0, 1], got {self.momentum}")
-        for name in ("projector_layers", "projector_hidden", "projector_dim", "queue", "bn_splits"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"model.{name} needs a whole number of at least 1, got {value}")
+        whole(self, "projector_layers", "projector_hidden", "projector_dim", "queue", "bn_splits")
+        above_zero(self, "temperature")
+        from_0_to_1(self, "momentum")
 
 
-class MoCo(Method):
+class MoCo(Projected):
     """Group "global" holds the query's and the key's view of each image, (2, B, C, image_px, image_px). D their width,
     K the queue's length."""
 
@@ -117,19 +113,3 @@ class MoCo(Method):
     def query(self) -> nn.Sequential:
         """The encoder that makes queries: backbone and projector."""
         return nn.Sequential(self.backbone, self.projector)
-
-    def features(self, images: Tensor) -> Tensor:
-        """(N, C, image_px, image_px) to (N, feature_dim): the query encoder's, without the projector."""
-        return self.backbone(images)
-
-    def embed(self, images: Tensor) -> Tensor:
-        """(N, C, image_px, image_px) to queries (N, D), not normalised."""
-        return self.projector(self.backbone(images))
-
-    @property
-    def projection_head(self) -> nn.Sequential:
-        return self.projector
-
-    @property
-    def encoder(self) -> nn.Module:
-        return self.backbone

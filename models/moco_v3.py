@@ -13,7 +13,8 @@ from .backbone import backbone
 from .distributed import gather, world_size
 from .ema import follow, follower, rising_momentum
 from .heads import mlp
-from .method import Method
+from .projected import Projected
+from .training.bounds import above_zero, from_0_to_1, whole
 from .training.config import key
 from .views import Views
 from .vit import begin_as_moco_v3, is_plain_vit
@@ -35,17 +36,12 @@ class MoCoV3Config:
     momentum: float = key("of the key encoder's moving average at first; half a cosine brings it to 1", 0.99)
 
     def __post_init__(self) -> None:
-        if self.temperature is not None and not self.temperature > 0:
-            raise ValueError(f"model.temperature needs a number above 0, got {self.temperature}")
-        if not 0 <= self.momentum <= 1:
-            raise ValueError(f"model.momentum needs a number in [0, 1], got {self.momentum}")
-        for name in ("patch_px", "embed_dim", "depth", "heads", "projector_layers", "projector_hidden", "projector_dim"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"model.{name} needs a whole number of at least 1, got {value}")
+        whole(self, "patch_px", "embed_dim", "depth", "heads", "projector_layers", "projector_hidden", "projector_dim")
+        above_zero(self, "temperature")
+        from_0_to_1(self, "momentum")
 
 
-class MoCoV3(Method):
+class MoCoV3(Projected):
     """Group "global" holds two views of each image, (2, B, C, image_px, image_px). D their keys' width.
 
     No queue, no shuffling: batch norm is over all ranks, where there is one. First weights of a ViT are the authors'
@@ -99,18 +95,6 @@ class MoCoV3(Method):
         happens before the next step's keys are made, with the same momentum: the same keys."""
         follow(self.key, nn.Sequential(self.backbone, self.projector), rising_momentum(self.config.momentum, progress))
 
-    def features(self, images: Tensor) -> Tensor:
-        """(N, C, image_px, image_px) to (N, feature_dim): the backbone's that is trained, as the authors probe it."""
-        return self.backbone(images)
-
     def embed(self, images: Tensor) -> Tensor:
         """(N, C, image_px, image_px) to queries (N, D), not normalised."""
         return self.predictor(self.projector(self.backbone(images)))
-
-    @property
-    def projection_head(self) -> nn.Sequential:
-        return self.projector
-
-    @property
-    def encoder(self) -> nn.Module:
-        return self.backbone

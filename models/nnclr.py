@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..losses.contrast import batch_contrast
 from .backbone import backbone
 from .distributed import gather, world_size
 from .heads import mlp
-from .method import Method
+from .projected import Projected
 from .queue import Queue
+from .training.bounds import above_zero, whole
 from .training.config import key
 from .views import Views
 
@@ -29,14 +30,11 @@ class NNCLRConfig:
     queue: int = key("embeddings in the support set; the batch of all ranks divides it", 98304)
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"model.temperature needs a number above 0, got {self.temperature}")
-        for name in ("projector_hidden", "projector_dim", "predictor_hidden", "queue"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"model.{name} needs a whole number of at least 1, got {getattr(self, name)}")
+        whole(self, "projector_hidden", "projector_dim", "predictor_hidden", "queue")
+        above_zero(self, "temperature")
 
 
-class NNCLR(Method):
+class NNCLR(Projected):
     """Group "global" holds two views of each image, (2, B, C, image_px, image_px). z: embeddings, p: predictions, D wide."""
 
     Config = NNCLRConfig
@@ -83,22 +81,6 @@ class NNCLR(Method):
         if self.new is not None:
             self.queue.push(self.new)
             self.new = None
-
-    def features(self, images: Tensor) -> Tensor:
-        """(N, C, image_px, image_px) to (N, feature_dim): the backbone's, without the projector."""
-        return self.backbone(images)
-
-    def embed(self, images: Tensor) -> Tensor:
-        """(N, C, image_px, image_px) to embeddings (N, D), not normalised."""
-        return self.projector(self.backbone(images))
-
-    @property
-    def projection_head(self) -> nn.Sequential:
-        return self.projector
-
-    @property
-    def encoder(self) -> nn.Module:
-        return self.backbone
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from .backbone import backbone, unit_gains
 from .heads import Norm, mlp
 from .memory_bank import MemoryBank, refuse_bank
 from .method import Method
+from .training.bounds import from_0_to_1
 from .training.config import key
 from .views import Views
 from .vit import features_of, open_to_sizes
@@ -33,9 +34,8 @@ class PIRLConfig:
     bank_momentum: float = key("of an image's row in the memory, when the image is seen again", 0.5)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.image_weight <= 1:
-            raise ValueError(f"model.image_weight needs a share in [0, 1], got {self.image_weight}")
-        refuse_bank(self.dim, self.negatives, self.temperature, self.bank_momentum)
+        from_0_to_1(self, "image_weight")
+        refuse_bank(self)
 
 
 class PIRL(Method):

@@ -8,13 +8,14 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..losses.info_nce import nt_xent, partner_accuracy
 from .backbone import backbone
 from .distributed import gather, world_size
 from .heads import simclr_projector
-from .method import Method
+from .projected import Projected
+from .training.bounds import above_zero, whole
 from .training.config import key
 from .views import Views
 
@@ -30,15 +31,11 @@ class SimCLRConfig:
     loss_chunk: int | None = key("anchors compared at a time, to save memory in very large batches; null: all", None)
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"model.temperature needs a number above 0, got {self.temperature}")
-        for name in ("projector_hidden", "projector_layers", "projector_dim", "loss_chunk"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"model.{name} needs a whole number of at least 1, got {value}")
+        whole(self, "projector_hidden", "projector_layers", "projector_dim", "loss_chunk")
+        above_zero(self, "temperature")
 
 
-class SimCLR(Method):
+class SimCLR(Projected):
     """Group "global" holds two views of each image, (2, B, C, image_px, image_px)."""
 
     Config = SimCLRConfig
@@ -73,19 +70,3 @@ class SimCLR(Method):
             alignment = (u_a * u_b).sum(1).mean()
             spread = u_a.var(0, unbiased=False).sum().sqrt()
         return {"loss": loss * world_size(), "alignment": alignment, "spread": spread, "accuracy": accuracy}
-
-    def features(self, images: Tensor) -> Tensor:
-        """(N, C, image_px, image_px) to (N, feature_dim): the backbone's, without the projector."""
-        return self.backbone(images)
-
-    def embed(self, images: Tensor) -> Tensor:
-        """(N, C, image_px, image_px) to (N, projector_dim), not normalised."""
-        return self.projector(self.backbone(images))
-
-    @property
-    def projection_head(self) -> nn.Sequential:
-        return self.projector
-
-    @property
-    def encoder(self) -> nn.Module:
-        return self.backbone

@@ -17,11 +17,12 @@ from .backbone import backbone, unit_gains
 from .crops import crops_of, embed_crops
 from .distributed import add_up, gather, mean_of_rows, rank, world_size
 from .heads import mlp
-from .method import Method
+from .projected import Projected
 from .queue import Queue
+from .training.bounds import above_zero, not_negative, whole
 from .training.config import key
 from .views import Views
-from .vit import features_of, open_to_sizes
+from .vit import open_to_sizes
 
 ASSIGNED = 2
 """Views that have a queue."""
@@ -42,22 +43,16 @@ class SwAVConfig:
     loss_scale: Literal["official", "paper"] = key("official: mean over pairs of crops; paper: their sum", "official")
 
     def __post_init__(self) -> None:
-        for name in ("projector_hidden", "projector_dim", "iterations"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"model.{name} needs a whole number of at least 1, got {getattr(self, name)}")
-        if self.prototypes < 2:
-            raise ValueError(f"model.prototypes needs a whole number of at least 2, got {self.prototypes}")
-        if not self.temperature > 0:
-            raise ValueError(f"model.temperature needs a number above 0, got {self.temperature}")
+        whole(self, "projector_hidden", "projector_dim", "iterations")
+        whole(self, "prototypes", least=2)
+        above_zero(self, "temperature")
+        not_negative(self, "queue", "queue_epoch", "frozen_epochs")
         if not self.epsilon >= 0.025:
             raise ValueError(f"model.epsilon needs a number of at least 0.025, got {self.epsilon}: below, float32 holds no "
                              "exp(cosine / epsilon)")
-        for name in ("queue", "queue_epoch", "frozen_epochs"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"model.{name} needs a number of at least 0, got {getattr(self, name)}")
 
 
-class SwAV(Method):
+class SwAV(Projected):
     """Group "global" holds the G views that are assigned, (G, B, C, image_px, image_px), two in all published recipes; group
     "local", where there is one, more views that only foretell, of one other size. V views in all, K prototypes."""
 
@@ -137,19 +132,3 @@ class SwAV(Method):
         # No gradient instead of one of zero: then neither momentum nor decay moves them.
         if self.epoch < self.config.frozen_epochs:
             self.prototypes.weight.grad = None
-
-    def features(self, images: Tensor) -> Tensor:
-        """(N, C, image_px, image_px) to (N, feature_dim): the backbone's, without the projector."""
-        return features_of(self.backbone, images)
-
-    def embed(self, images: Tensor) -> Tensor:
-        """(N, C, image_px, image_px) to (N, projector_dim), of length 1: what the prototypes are compared with."""
-        return F.normalize(self.projector(self.features(images)).float(), dim=1)
-
-    @property
-    def projection_head(self) -> nn.Sequential:
-        return self.projector
-
-    @property
-    def encoder(self) -> nn.Module:
-        return self.backbone

@@ -249,7 +249,8 @@ def test_features_are_the_query_backbones_and_the_embedding_is_the_query() -> No
     method, images = small().eval(), random_views(1, 3, 16)[0]
     assert method.features(images).shape == (3, method.feature_dim) == (3, 256)
     assert method.encoder is method.backbone and torch.equal(method.features(images), method.backbone(images))
-    assert torch.equal(method.embed(images), method.query(images)) and method.embed(images).shape == (3, 8)
+    query = torch.nn.functional.normalize(method.query(images), dim=1)
+    assert torch.equal(method.embed(images), query) and query.shape == (3, 8)
     assert method.projection_head is method.projector
 
 

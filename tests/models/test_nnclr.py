@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 from viewmill.augment.presets import recipe
 from viewmill.models import build, method_info
@@ -181,7 +182,7 @@ def test_features_are_the_backbones_and_embeddings_the_projectors() -> None:
     method = small().eval()
     images = random_views(1, 3, 16)[0]
     assert torch.equal(method.features(images), method.backbone(images)) and method.encoder is method.backbone
-    assert torch.equal(method.embed(images), method.projector(method.backbone(images)))
+    assert torch.equal(method.embed(images), F.normalize(method.projector(method.backbone(images)), dim=1))
     assert method.projection_head is method.projector
 
 

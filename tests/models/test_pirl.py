@@ -191,7 +191,7 @@ def test_what_does_not_fit_is_refused() -> None:
         small()(batch_of(random_views(1, 2, 16), patch=random_views(4, 2, 8)))
     with pytest.raises(ValueError, match="needs the number of images"):
         small(None)(some())
-    with pytest.raises(ValueError, match=r"model\.image_weight needs a share in \[0, 1\], got 1\.5"):
+    with pytest.raises(ValueError, match=r"model\.image_weight needs a number in \[0, 1\], got 1\.5"):
         PIRLConfig(image_weight=1.5)
     with pytest.raises(ValueError, match=r"model\.temperature"):
         PIRLConfig(temperature=0)
