@@ -6,7 +6,8 @@ from ..info import MethodInfo
 
 _PUBLISHED = {
     # The 100-epoch run on 64 GPUs of 64 images. For 256 images a step the authors have a rate of 0.6, ending at 0.0006, without
-    # warm-up, and model.queue=3840.
+    # warm-up, and model.queue=3840. Their batch norm is over groups of 8 GPUs, ours over all; they hold the prototypes for 313
+    # steps, one more than an epoch has.
     "epochs": 100, "batch_size": 4096, "recipe": "swav", "clip_grad": None,
     "optimizer": {"name": "larc", "lr": 0.3, "scaling": "linear", "weight_decay": 1e-6, "momentum": 0.9, "exclude": "none"},
     "schedule": {"warmup_epochs": 10, "first_lr": 0.3, "final_lr": 0.0048},
