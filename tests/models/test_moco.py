@@ -245,6 +245,20 @@ def test_it_learns_to_tell_images_apart() -> None:
     assert float(values[-1]["loss"].detach()) < 0.7 * math.log(65)
 
 
+@pytest.mark.parametrize("fields", [{"bn_splits": 2}, {"bn_splits": 2, "dictionary": "batch"}])
+def test_in_half_precision_the_loss_and_the_queue_are_in_single_precision(fields: dict[str, object]) -> None:
+    whole, half = small(**fields), small(**fields)
+    views = batch_of(random_views(2, 6, 16))
+    expected = float(whole(views)["loss"].detach())
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = half(views)["loss"]
+    assert half.new.dtype == torch.bfloat16 and loss.dtype == torch.float32
+    assert float(loss.detach()) == pytest.approx(expected, rel=0.05)
+    loss.backward()
+    half.after_step(0.5)
+    assert half.queue is None or half.queue.keys.dtype == torch.float32
+
+
 def test_features_are_the_query_backbones_and_the_embedding_is_the_query() -> None:
     method, images = small().eval(), random_views(1, 3, 16)[0]
     assert method.features(images).shape == (3, method.feature_dim) == (3, 256)
