@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .backbone import backbone, unit_gains
-from .heads import Norm, mlp
+from .heads import Norm, mlp, refuse_one
 from .layers import maps
 from .memory_bank import MemoryBank, refuse_bank
 from .method import Method
@@ -66,11 +66,10 @@ class CMC(Method):
         the other's memory; "alignment": mean cosine of an image's two embeddings}.
 
         Several ranks: each returns its images' share of the loss times the world size. Raises ValueError where the recipe has
-        no such groups, and where the network was built without a number of images.
+        no such groups, the network was built without a number of images, or a norm would see one image alone.
         """
         luma, chroma = self._halves(batch.views)
-        if self.config.head_norm and self.training and luma.shape[1] < 2:
-            raise ValueError("cmc: model.head_norm=true needs at least two images on each rank, got 1; use a larger batch_size")
+        refuse_one(self.luma_head, luma.shape[1], "cmc")
         z_luma, z_chroma = self._embedded(luma[0], chroma[0])
         # The same noise for both, as in the authors' code; each bank has a normalizer of its own.
         drawn = self.luma_bank.draw(batch.index)

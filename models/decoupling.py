@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..losses.decoupling import invariance_loss, noise_weights, rotation_loss
 from .backbone import backbone
-from .heads import mlp
+from .heads import mlp, refuse_one
 from .memory_bank import MemoryBank, refuse_bank
 from .method import Method
 from .rotnet import TURNS, RotNet
@@ -75,12 +75,10 @@ class Decoupling(Method):
         found, chance is 1 / 4; "instance_accuracy": share of the images whose own row is the nearest of those compared with}.
 
         Several ranks, of equally many images: the mean of their losses is that of all. Raises ValueError where the recipe turns
-        nothing, and where the network was built without a number of images.
+        nothing, the network was built without a number of images, or a norm would see one image alone.
         """
         views = batch.views["global"]
-        if self.config.head_norm and self.training and views.shape[1] < 2:
-            raise ValueError("decoupling: model.head_norm=true needs at least two images on each rank, got 1; use a larger "
-                             "batch_size")
+        refuse_one(self.projector, views.shape[1], "decoupling")
         turn = batch.drawn("global", "quarter_turns").flatten().long().to(views.device, non_blocking=True)
         # All turns in one pass: batch norm sees them together, so that its statistics give none away.
         of_turn, of_image = self.halves(views.flatten(0, 1))

@@ -40,6 +40,13 @@ def mlp(widths: Sequence[int], *, hidden_bias: bool = False, hidden_norm: bool =
     return nn.Sequential(*layers)
 
 
+def refuse_one(head: nn.Sequential, images: int, method: str) -> None:
+    """Raise ValueError where batch norm at the head's end would, in training, have the statistics of a single image."""
+    if head.training and images < 2 and isinstance(head[-1], nn.modules.batchnorm._BatchNorm):
+        raise ValueError(f"{method}: model.head_norm=true needs at least two images on each rank, got {images}; use a larger "
+                         "batch_size")
+
+
 def simclr_projector(in_dim: int, hidden_dim: int, out_dim: int, layers: int = 2) -> nn.Sequential:
     """(N, in_dim) to (N, out_dim), not normalised: linear, BN, ReLU, then linear, BN whose shift stays 0; layers: linear ones,
     2 in SimCLR v1, 3 in v2, those between hidden_dim wide.

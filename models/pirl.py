@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .alexnet import AlexNet
 from .backbone import backbone, unit_gains
-from .heads import Norm, mlp
+from .heads import Norm, mlp, refuse_one
 from .memory_bank import MemoryBank, refuse_bank
 from .method import Method
 from .training.bounds import from_0_to_1
@@ -67,14 +67,14 @@ class PIRL(Method):
         own row scores best with the image's embedding, or the tiles'; "alignment": mean cosine of the two}.
 
         Several ranks: each returns its images' share of the loss times the world size. Raises ValueError where the recipe has
-        no nine tiles, the backbone does not take their size, or the network was built without a number of images.
+        no nine tiles, the backbone does not take their size, the network was built without a number of images, or a norm would
+        see one image alone.
         """
         tiles = batch.views.get("patch")
         if tiles is None or len(tiles) != TILES:
             raise ValueError(f"pirl needs {TILES} tiles in the group 'patch', the recipe has "
                              f"{'none' if tiles is None else len(tiles)}; use recipe=pirl")
-        if self.config.head_norm and self.training and tiles.shape[1] < 2:
-            raise ValueError("pirl: model.head_norm=true needs at least two images on each rank, got 1; use a larger batch_size")
+        refuse_one(self.image_head, tiles.shape[1], "pirl")
         z_patch, z_image = self.embed_tiles(tiles), self.embed(batch.views["global"][0])
         # The tiles first, as in the authors' code: the bank takes its normalizer from them. Each has noise of its own.
         patch_loss, patch_accuracy = self.bank.compare(z_patch, self.bank.draw(batch.index))
