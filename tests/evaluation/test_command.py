@@ -144,7 +144,7 @@ def test_two_evaluations_in_one_folder_are_refused(words: list[str], tmp_path: P
 def test_a_network_teaches_another_what_it_learned_of_a_few_labels(
         words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, _, test = words
-    few = ["epochs=8", "batch_size=8", "sidecar=false"]
+    few = ["epochs=8", "batch_size=8", "sidecar=false", "torch_threads=1", "threads=1"]
     assert cli.main(["eval", "finetune", *words, "head_layers=1", "labels=0.4", *few]) == 0
     kept = json.loads((tmp_path / "run" / "eval" / "finetune.json").read_text())
     assert (kept["train_images"], kept["pictures"], kept["config"]["head_layers"], kept["config"]["labels"]) == (36, 90, 1, 0.4)
