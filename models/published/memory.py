@@ -73,6 +73,6 @@ MEMORY: tuple[MethodInfo, ...] = (
         # The estimate begins some six times as large as the cross-entropy of the turns, and would have the features to itself.
         small=("model.backbone=convnet4", "model.half_dim=128", "batch_size=128", "epochs=2", "optimizer.name=adamw",
                "optimizer.lr=2e-3", "optimizer.weight_decay=1e-4", "schedule.law=cosine", "model.dim=64", "model.negatives=256",
-               "model.temperature=0.2", "model.instance_weight=0.1"),
+               "model.temperature=0.2", "model.instance_weight=0.1", "model.head_norm=true"),
     ),
 )
