@@ -35,7 +35,7 @@ MEMORY: tuple[MethodInfo, ...] = (
         metric="knn",
         # What a network of minutes learns first from a memory is which rows are of this epoch: it moves all embeddings off those.
         # A batch norm above the heads ends that, a low rate and rows without their random start help.
-        small=("model.backbone=convnet4", "batch_size=128", "epochs=3", "optimizer.name=adamw", "optimizer.lr=5e-4",
+        small=("model.backbone=convnet4", "batch_size=128", "epochs=4", "optimizer.name=adamw", "optimizer.lr=5e-4",
                "optimizer.scaling=none", "model.dim=64", "model.negatives=256", "model.law=softmax", "model.temperature=0.2",
                "model.bank_momentum=0", "model.head_norm=true"),
     ),
