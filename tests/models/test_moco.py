@@ -8,10 +8,8 @@ import math
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from viewmill.models import method_info
-from viewmill.models.distributed import leave_alone
 from viewmill.models.moco import MoCo, MoCoConfig
 from viewmill.models.training.config import OptimizerConfig
 from viewmill.models.training.optimizer import build_optimizer, parameter_groups
@@ -21,6 +19,7 @@ from viewmill.train import read
 
 from ..world import World
 from .batches import batch_of, random_views
+from .ranks import Told, assert_alike, steps_of
 
 SGD = OptimizerConfig(name="sgd", lr=0.1, scaling="none", weight_decay=1e-4, exclude="none")
 
@@ -187,37 +186,15 @@ def test_in_evaluation_mode_nothing_is_shuffled_or_split() -> None:
 FIELDS = [{}, {"projector_layers": 2}, {"dictionary": "batch"}, {"shuffle": False}]
 
 
-def two_steps(fields: dict[str, object], images: int) -> tuple[list[float], list[Tensor], dict[str, Tensor]]:
-    """Losses, the second step's gradients and the weights afterwards: of the whole batch, or of a rank's part of it."""
-    method = small(**fields)
-    model: nn.Module = method
-    start, stop = 0, images
-    if dist.is_initialized():
-        leave_alone(method)
-        model = nn.parallel.DistributedDataParallel(method)
-        own = images // dist.get_world_size()
-        start, stop = dist.get_rank() * own, (dist.get_rank() + 1) * own
-    optimizer, losses = build_optimizer(method, SGD), []
-    for step in range(2):
-        values = model(batch_of(random_views(2, images, 16, step)[:, start:stop]))
-        learn(method, optimizer, values["loss"], 0.1, None, 0.5)
-        losses.append([float(v.detach()) for v in values.values()])
-    state = {name: value for name, value in method.state_dict().items() if isinstance(value, Tensor) and "running" not in name}
-    return losses, [p.grad for p in method.parameters() if p.grad is not None], state
+def two_steps(fields: dict[str, object], images: int) -> Told:
+    return steps_of(small(**fields), lambda step, own: batch_of(random_views(2, images, 16, step)[:, own]), images)
 
 
 @pytest.mark.parametrize("fields", FIELDS)
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_ranks_are_the_parts_of_one_process(world: World, ranks: int, fields: dict[str, object]) -> None:
-    losses, gradients, state = two_steps({**fields, "bn_splits": ranks}, 12)
-    told = world(ranks, two_steps, {**fields, "bn_splits": 1}, 12)
-    torch.testing.assert_close(torch.tensor([of for of, _, _ in told]).mean(0), torch.tensor(losses), rtol=1e-4, atol=1e-5)
-    for _, of_rank, after in told:
-        for mine, gradient in zip(gradients, of_rank, strict=True):
-            torch.testing.assert_close(gradient, mine, rtol=1e-3, atol=1e-5)
-        for name, value in state.items():
-            if "num_batches" not in name:
-                torch.testing.assert_close(after[name], value, rtol=1e-4, atol=1e-5)
+    alone, told = two_steps({**fields, "bn_splits": ranks}, 12), world(ranks, two_steps, {**fields, "bn_splits": 1}, 12)
+    assert_alike(alone, told)
 
 
 def test_it_goes_on_to_the_bit_from_its_state() -> None:

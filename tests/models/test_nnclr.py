@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from viewmill.augment.presets import recipe
 from viewmill.models import build, method_info
-from viewmill.models.distributed import leave_alone
 from viewmill.models.nnclr import NNCLR, NNCLRConfig, nearest
 from viewmill.models.training.config import OptimizerConfig
 from viewmill.models.training.optimizer import build_optimizer
@@ -24,6 +22,7 @@ from viewmill.models.training.step import learn
 
 from ..world import World
 from .batches import batch_of, random_views
+from .ranks import Told, assert_alike, steps_of
 
 SGD = OptimizerConfig(name="sgd", lr=0.1, scaling="none", weight_decay=1e-4, exclude="none")
 
@@ -126,34 +125,14 @@ def test_the_gradient_flows_through_predictions_alone_and_reaches_every_weight()
     assert (losses[0] - losses[1]) / (2 * shift) == pytest.approx(gradient, rel=0.02, abs=1e-4)
 
 
-def two_steps(images: int) -> tuple[list[list[float]], list[Tensor], dict[str, Tensor]]:
-    """In evaluation mode, where batch norm ties no images together: values, the last gradients, and the weights and the queue."""
-    method = small(queue=33).eval()
-    model: nn.Module = method
-    start, stop = 0, images
-    if dist.is_initialized():
-        leave_alone(method)
-        model = nn.parallel.DistributedDataParallel(method)
-        rank, ranks = dist.get_rank(), dist.get_world_size()
-        start, stop = rank * images // ranks, (rank + 1) * images // ranks  # not as many for each
-    optimizer, values = build_optimizer(method, SGD), []
-    for step in range(2):
-        found = model(batch_of(random_views(2, images, 16, step)[:, start:stop]))
-        learn(method, optimizer, found["loss"], 0.1, None, 0.5)
-        values.append([float(v.detach()) for v in found.values()])
-    return values, [p.grad for p in method.parameters() if p.grad is not None], dict(method.state_dict())
+def two_steps(images: int) -> Told:
+    """In evaluation mode, where batch norm ties no images together."""
+    return steps_of(small(queue=33).eval(), lambda step, own: batch_of(random_views(2, images, 16, step)[:, own]), images)
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_ranks_are_the_parts_of_one_process(world: World, ranks: int) -> None:
-    values, gradients, state = two_steps(11)
-    told: list[Any] = world(ranks, two_steps, 11)
-    torch.testing.assert_close(torch.tensor([of for of, _, _ in told]).mean(0), torch.tensor(values), rtol=1e-4, atol=1e-5)
-    for _, of_rank, after in told:
-        for mine, gradient in zip(gradients, of_rank, strict=True):
-            torch.testing.assert_close(gradient, mine, rtol=1e-3, atol=1e-5)
-        for name, value in state.items():
-            torch.testing.assert_close(after[name], value, rtol=1e-4, atol=1e-5)
+    assert_alike(two_steps(11), world(ranks, two_steps, 11))
 
 
 def test_it_goes_on_to_the_bit_from_its_state() -> None:

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 from timm.layers import SelectiveKernel
 from torch import nn
 from viewmill.models import build, method_info
@@ -19,6 +18,7 @@ from viewmill.train import read
 
 from ..world import World
 from .batches import batch_of, random_views
+from .ranks import Told, assert_alike, steps_of
 
 
 def small(**fields: object) -> SimCLR:
@@ -161,31 +161,15 @@ def test_each_rank_returns_its_share_times_the_world_size(monkeypatch: pytest.Mo
     assert sum(losses) / 2 == pytest.approx(whole, rel=1e-5)
 
 
-def of_ranks(fields: dict[str, object], images: int) -> tuple[float, list[torch.Tensor]]:
-    """In evaluation mode, where batch norm ties no images together: the loss and all gradients, of the whole batch or
-    of a rank's part of it."""
-    method = small(**fields).eval()
-    model: nn.Module = method
-    start, stop = 0, images
-    if dist.is_initialized():
-        model = nn.parallel.DistributedDataParallel(method)
-        rank, ranks = dist.get_rank(), dist.get_world_size()
-        start, stop = rank * images // ranks, (rank + 1) * images // ranks  # not as many for each
-    values = model(batch_of(random_views(2, images, 16)[:, start:stop]))
-    values["loss"].backward()
-    gradients = [p.grad for p in method.parameters() if p.grad is not None]
-    return float(values["loss"].detach()), gradients
+def two_steps(fields: dict[str, object], images: int) -> Told:
+    """In evaluation mode, where batch norm ties no images together."""
+    return steps_of(small(**fields).eval(), lambda step, own: batch_of(random_views(2, images, 16, step)[:, own]), images)
 
 
 @pytest.mark.parametrize("fields", [{}, {"projector_layers": 3, "loss_chunk": 3}])
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_ranks_are_the_parts_of_one_process(world: World, ranks: int, fields: dict[str, object]) -> None:
-    loss, gradients = of_ranks(fields, 11)
-    told = world(ranks, of_ranks, fields, 11)
-    assert sum(of for of, _ in told) / ranks == pytest.approx(loss, rel=1e-5)
-    for _, of_rank in told:
-        for mine, gradient in zip(gradients, of_rank, strict=True):
-            torch.testing.assert_close(gradient, mine, rtol=1e-3, atol=1e-6)
+    assert_alike(two_steps(fields, 11), world(ranks, two_steps, fields, 11), first=1)
 
 
 def test_features_are_the_backbones() -> None:
