@@ -18,8 +18,9 @@ MEMORY: tuple[MethodInfo, ...] = (
         metric="knn",
         # A low rate: an image's own row is an epoch old, and a network that moves fast learns to tell it from the fresh rows of
         # others by fleeing those, instead of learning the image.
-        small=("model.backbone=convnet4", "batch_size=128", "epochs=4", "optimizer.name=adamw", "optimizer.lr=3e-4",
-               "optimizer.weight_decay=1e-4", "schedule.law=cosine", "model.negatives=1024", "model.law=softmax"),
+        small=("model.backbone=convnet4", "batch_size=128", "epochs=5", "optimizer.name=adamw", "optimizer.lr=3e-4",
+               "optimizer.weight_decay=1e-4", "schedule.law=cosine", "model.dim=64", "model.negatives=512",
+               "model.law=softmax"),
     ),
     MethodInfo(
         name="pirl", module="pirl", cls="PIRL", recipe="pirl", recipe_32px="pirl_cifar",
@@ -35,7 +36,7 @@ MEMORY: tuple[MethodInfo, ...] = (
         metric="knn",
         # What a network of minutes learns first from a memory is which rows are of this epoch: it moves all embeddings off those.
         # A batch norm above the heads ends that, a low rate and rows without their random start help.
-        small=("model.backbone=convnet4", "batch_size=128", "epochs=4", "optimizer.name=adamw", "optimizer.lr=5e-4",
+        small=("model.backbone=convnet4", "batch_size=128", "epochs=3", "optimizer.name=adamw", "optimizer.lr=5e-4",
                "optimizer.scaling=none", "model.dim=64", "model.negatives=256", "model.law=softmax", "model.temperature=0.2",
                "model.bank_momentum=0", "model.head_norm=true"),
     ),
@@ -51,7 +52,7 @@ MEMORY: tuple[MethodInfo, ...] = (
         fields_32px={"backbone": "resnet18", "negatives": 0, "temperature": 0.1},
         metric="knn",
         # Without the norm above the heads, lightness and colours flee each other's new rows, and nothing else is learnt.
-        small=("model.backbone=convnet4", "batch_size=128", "epochs=6", "optimizer.name=adamw", "optimizer.lr=5e-4",
+        small=("model.backbone=convnet4", "batch_size=128", "epochs=5", "optimizer.name=adamw", "optimizer.lr=5e-4",
                "schedule.law=cosine", "model.dim=64", "model.negatives=256", "model.law=softmax", "model.temperature=0.2",
                "model.bank_momentum=0", "model.head_norm=true"),
     ),
