@@ -6,6 +6,6 @@ from . import Study
 
 STUDY = Study(
     question="How many images should an image be told from: m of them drawn as noise for an estimate, or all by a softmax?",
-    runs=(*((f"m-{m}", "instdisc", (f"model.negatives={m}",)) for m in (1, 16, 256, 4096)),
+    runs=(*((f"m-{m}", "instdisc", ("model.law=nce", f"model.negatives={m}")) for m in (1, 16, 256, 4096)),
           ("all", "instdisc", ("model.negatives=0",))),
 )
