@@ -19,9 +19,7 @@ from viewmill.train import read
 
 from ..world import World
 from .batches import batch_of, random_views
-from .ranks import Told, assert_alike, steps_of
-
-SGD = OptimizerConfig(name="sgd", lr=0.1, scaling="none", weight_decay=1e-4, exclude="none")
+from .ranks import SGD, Told, assert_alike, steps_of
 
 
 def small(**fields: object) -> MoCo:
