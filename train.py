@@ -71,10 +71,14 @@ def read(words: Sequence[str]) -> tuple[RunConfig, Recipe]:
     if not words or "=" in words[0]:
         raise ValueError(f"which method? viewmill train METHOD data=... [key=value ...], METHOD one of {', '.join(METHODS)}")
     info = method_info(words[0])
+    named = [word.removeprefix("variant=") for word in words[1:] if word.startswith("variant=")]
+    words = [word for word in words if not word.startswith("variant=")]
+    variant = named[-1] if named else None
     # A recipe for 32 px images brings the network and the numbers for such images; each can still be given.
     others = {word.removeprefix("recipe=") for word in words[1:] if word.startswith("recipe=")} - {info.recipe}
     small = any(name in PRESETS and PRESETS[name].recipe.instances[0].size_hw == (32, 32) for name in others)
-    return resolve(info.name, words[1:], info.numbers(small=small), info.config(**(info.fields_32px if small else {})))
+    fields = {**(info.fields_32px if small else {}), **info.variant(variant).fields}
+    return resolve(info.name, words[1:], info.numbers(small=small, variant=variant), info.config(**fields))
 
 
 def train(config: RunConfig, recipe: Recipe) -> dict[str, Any]:
@@ -201,7 +205,7 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
                 rate, decay = steps.rate(step), steps.decay(step)
                 step += 1
                 norm = learn(method, optimizer, values["loss"], rate, config.clip_grad, step / steps.total,
-                             clip_mode=config.clip_mode, decay=decay)
+                             clip_mode=config.clip_mode, decay=decay, peak=steps.peak)
                 waiting.launched()
                 # The floats stop CUDA here, once a log line; then the time of the lap is the time of its work.
                 numbers = {name: float(value.detach()) for name, value in values.items()} if logs else {}

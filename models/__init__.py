@@ -13,6 +13,8 @@ from .published.distillation import DISTILLATION
 from .published.masked import MASKED
 from .published.memory import MEMORY
 from .published.momentum import MOMENTUM
+from .published.prediction import PREDICTION
+from .published.redundancy import REDUNDANCY
 
 if TYPE_CHECKING:
     from .method import Method
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["METHODS", "MethodInfo", "build", "method_info"]
 
 METHODS: dict[str, MethodInfo] = {
-    info.name: info for info in (*CONTRASTIVE, *MEMORY, *MOMENTUM, *CLUSTERING, *MASKED, *CONTEXTUAL, *DISTILLATION)}
+    info.name: info for info in (*CONTRASTIVE, *MEMORY, *MOMENTUM, *CLUSTERING, *PREDICTION, *REDUNDANCY, *DISTILLATION, *MASKED,
+                              *CONTEXTUAL)}
 
 
 def method_info(name: str) -> MethodInfo:

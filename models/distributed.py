@@ -54,6 +54,16 @@ def add_up(x: Tensor) -> Tensor:
     return summed
 
 
+def total(x: Tensor) -> Tensor:
+    """The sum of every rank's x, all of one shape, on each, with its gradient: backward adds up those that all ranks have for the
+    sum. With DDP's mean over ranks, a loss that each rank works out whole from such sums gives the weights its gradient,
+    exactly. One process alone: x itself."""
+    if world_size() == 1:
+        return x
+    summed: Tensor = _Total.apply(x)
+    return summed
+
+
 @torch.no_grad()
 def mean_of_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     """x (B, D) of every rank to the mean over all their rows, (D,) float32 or wider, without a gradient; and this rank's share
@@ -96,3 +106,13 @@ class _Gather(torch.autograd.Function):
         summed = gradients[0].clone(memory_format=torch.contiguous_format)
         dist.all_reduce(summed)
         return summed[ctx.offset : ctx.offset + ctx.count], None, None
+
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return add_up(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return add_up(gradients[0])

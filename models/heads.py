@@ -49,13 +49,15 @@ def refuse_one(head: nn.Sequential, images: int, method: str) -> None:
 
 def simclr_projector(in_dim: int, hidden_dim: int, out_dim: int, layers: int = 2) -> nn.Sequential:
     """(N, in_dim) to (N, out_dim), not normalised: linear, BN, ReLU, then linear, BN whose shift stays 0; layers: linear ones,
-    2 in SimCLR v1, 3 in v2, those between hidden_dim wide.
+    2 in SimCLR v1, 3 in v2, those between hidden_dim wide; 0: nothing, and in_dim stays.
 
     No linear layer has a bias; their weights begin as Gaussians of standard deviation 0.01. Source: SimCLR, arXiv:2002.05709
-    and 2006.10029; google-research/simclr, model_util.py, tf2/model.py. Raises ValueError on fewer than one layer.
+    and 2006.10029; google-research/simclr, model_util.py, tf2/model.py. Raises ValueError on fewer than no layers.
     """
-    if layers < 1:
-        raise ValueError(f"SimCLR's projector needs at least one layer, got {layers}")
+    if layers < 0:
+        raise ValueError(f"SimCLR's projector needs at least 0 layers, got {layers}")
+    if layers == 0:
+        return nn.Sequential()
     head = mlp([in_dim, *[hidden_dim] * (layers - 1), out_dim], norm="gain")
     for layer in head:
         if isinstance(layer, nn.Linear):

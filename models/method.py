@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from torch import Tensor, nn
 
 from .views import Views
+
+Rate = float | Literal["constant"]
+"""A multiple of the run's learning rate, or the run's peak all through."""
 
 
 class Method(nn.Module):
@@ -50,6 +53,11 @@ class Method(nn.Module):
         """From `features` towards what the loss compares: linear layers, each with the norm and the activation that follow it.
         An evaluation may keep the first of them. None: there is no such head."""
         return None
+
+    def rates(self) -> dict[str, Rate]:
+        """Learning rates of parts that have their own: by the name of a module or a parameter. Of two that fit a parameter, the
+        later counts."""
+        return {}
 
     def observe(self, batch: Views) -> None:
         """A batch of the first pass over the data, before any step: see `first_pass`."""

@@ -24,14 +24,15 @@ from .views import Views
 class SimCLRConfig:
     backbone: str = key("any of timm's names, or convnet4", "resnet50")
     projector_hidden: int | None = key("width inside the projector; null: the backbone's", None)
-    projector_layers: int = key("linear layers of the projector: 2 in SimCLR v1, 3 in v2", 2)
+    projector_layers: int = key("linear layers of the projector: 2 in SimCLR v1, 3 in v2; 0: features themselves are compared", 2)
     projector_dim: int = key("width of the embeddings that are compared", 128)
     temperature: float = key("of the softmax over all other views; 0.1 on ImageNet, 0.5 on CIFAR-10", 0.1)
     loss_scale: Literal["official", "paper"] = key("official: mean over images of both losses; paper: half of it", "official")
     loss_chunk: int | None = key("anchors compared at a time, to save memory in very large batches; null: all", None)
 
     def __post_init__(self) -> None:
-        whole(self, "projector_hidden", "projector_layers", "projector_dim", "loss_chunk")
+        whole(self, "projector_hidden", "projector_dim", "loss_chunk")
+        whole(self, "projector_layers", least=0)
         above_zero(self, "temperature")
 
 

@@ -39,6 +39,7 @@ class OptimizerConfig:
     betas: tuple[float, float] = key("adamw and lamb", (0.9, 0.999))
     momentum: float = key("sgd, nesterov, lars and larc", 0.9)
     exclude: Literal["norm-and-bias", "none"] = key("what neither decays nor is adapted by lars, larc and lamb", "norm-and-bias")
+    spared_lr: float | None = key("base rate of what is so excluded, in place of lr; null: lr", None)
 
     def __post_init__(self) -> None:
         _above("optimizer.lr", self.lr)
@@ -49,6 +50,11 @@ class OptimizerConfig:
             _at_least("optimizer.final_weight_decay", self.final_weight_decay)
         if self.name == "nesterov":
             _above("optimizer.momentum of nesterov", self.momentum)
+        if self.spared_lr is not None:
+            _at_least("optimizer.spared_lr", self.spared_lr)
+            if self.exclude == "none":
+                raise ValueError(f"optimizer.spared_lr={self.spared_lr:g} is for what exclude=norm-and-bias leaves out, "
+                                 "and this run has exclude=none; leave one of the two out")
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def train_manual(method: str | None = None) -> str:
         lines += [f"Keys of {method}:"]
         own = info.config()
         lines += rows([(f"model.{f.name}", shown(getattr(own, f.name)), f.metadata.get("meaning", "")) for f in fields(own)])
-        lines += _small(info)
+        lines += [*_small(info), *_variants(info)]
     lines += ["Keys (without a default: the method's published value stands; `train METHOD --help` shows it):"]
     keys = [(key, defaults.get(key, default), meaning) for key, default, meaning in describe(RunConfig)
             if key not in ("method", "model")]
@@ -38,10 +38,21 @@ def train_manual(method: str | None = None) -> str:
 
 
 def _small(info: MethodInfo) -> list[str]:
-    given = " ".join([f"model.{name}={shown(value)}" for name, value in info.fields_32px.items()]
-                     + [f"{key}={value}" for key, value in _flat(info.published_32px).items()])
-    text = f"With recipe={info.recipe_32px}, for 32 px images: {given}"
+    text = f"With recipe={info.recipe_32px}, for 32 px images: {_words(info.fields_32px, info.published_32px)}"
     return [*wrap(text, 118, initial_indent="  ", subsequent_indent="    "), ""]
+
+
+def _variants(info: MethodInfo) -> list[str]:
+    lines = []
+    for name, variant in info.variants.items():
+        text = f"With variant={name}, {variant.about}: {_words(variant.fields, variant.numbers)}"
+        lines += wrap(text, 118, initial_indent="  ", subsequent_indent="    ")
+    return [*lines, ""] if lines else []
+
+
+def _words(fields: dict[str, Any], numbers: dict[str, Any]) -> str:
+    return " ".join([f"model.{name}={shown(value)}" for name, value in fields.items()]
+                    + [f"{key}={value}" for key, value in _flat(numbers).items()])
 
 
 def _flat(numbers: dict[str, Any]) -> dict[str, str]:

@@ -8,28 +8,45 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ..method import Method, Rate
 from .config import OptimizerConfig
 from .larc import Larc
 
 
 def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
-    """Trainable parameters in two groups, those that decay and those that do not; a group without members is left out.
+    """Trainable parameters in two groups, those that decay and those that do not; a group without members is left out, and
+    parameters for which a method's `rates` says so are in two groups of their own.
 
     exclude "norm-and-bias": whatever has one axis or none (biases, norm gains) does not decay, and LARS and LAMB do not
-    adapt its rate, as the papers ask. exclude "none": everything decays and is adapted.
+    adapt its rate, as the papers ask; its rate is spared_lr / lr times that of the others, where it has one. exclude "none":
+    everything decays and is adapted. Raises ValueError where the method has a rate for parameters that are not there.
     """
-    decays: list[Tensor] = []
-    spared: list[Tensor] = []
+    rules = model.rates() if isinstance(model, Method) else {}
+    groups: dict[tuple[Rate, bool], list[Tensor]] = {(1.0, True): [], (1.0, False): []}
+    unmet = set(rules)
     for name, parameter in model.named_parameters():
+        rule: Rate = 1.0
+        for prefix in (prefix for prefix in rules if name.startswith(f"{prefix}.") or name == prefix):
+            rule = rules[prefix]
+            unmet.discard(prefix)
         if parameter.requires_grad:
-            alone = config.exclude == "norm-and-bias" and (parameter.ndim <= 1 or name.endswith(".bias"))
-            (spared if alone else decays).append(parameter)
-    groups: list[dict[str, Any]] = [{"params": decays, "weight_decay": config.weight_decay, "decays": True},
-                                    {"params": spared, "weight_decay": 0.0, "decays": False}]
-    if config.name in ("lars", "lamb"):
+            spared = config.exclude == "norm-and-bias" and (parameter.ndim <= 1 or name.endswith(".bias"))
+            groups.setdefault((rule, not spared), []).append(parameter)
+    if unmet:
+        raise ValueError(f"{type(model).__name__} has a rate for {sorted(unmet)[0]!r}, and no parameters of that name")
+    return [_group(members, rule, decays, config) for (rule, decays), members in groups.items() if members]
+
+
+def _group(members: list[Tensor], rule: Rate, decays: bool, config: OptimizerConfig) -> dict[str, Any]:
+    scale = 1.0 if rule == "constant" else rule
+    if not decays and config.spared_lr is not None:
+        scale *= config.spared_lr / config.lr
+    group: dict[str, Any] = {"params": members, "weight_decay": config.weight_decay if decays else 0.0, "decays": decays,
+                             "scale": scale, "constant": rule == "constant"}
+    if decays and config.name in ("lars", "lamb"):
         # Without this, timm would take a weight_decay of 0 as a wish for no adaptation either: plain SGD, silently.
-        groups[0]["always_adapt"] = True
-    return [group for group in groups if group["params"]]
+        group["always_adapt"] = True
+    return group
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
@@ -55,9 +72,13 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
     return optimizer
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+def set_rate(optimizer: torch.optim.Optimizer, rate: float, peak: float | None = None) -> None:
+    """rate: of this step; each group takes its own multiple of it. peak: of the whole run, for groups whose rate stays constant;
+    None: rate."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        # Checkpoints of old have groups without a scale.
+        constant = group.get("constant", False) and peak is not None
+        group["lr"] = (peak if constant else rate) * group.get("scale", 1.0)
 
 
 def set_decay(optimizer: torch.optim.Optimizer, decay: float) -> None:

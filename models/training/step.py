@@ -65,17 +65,19 @@ def autocast_for(precision: str, device: torch.device) -> Autocast:
 
 
 def learn(method: Method, optimizer: torch.optim.Optimizer, loss: Tensor, rate: float, clip_grad: float | None,
-          progress: float, *, clip_mode: Literal["joint", "per-tensor"] = "joint", decay: float | None = None) -> Tensor | None:
+          progress: float, *, clip_mode: Literal["joint", "per-tensor"] = "joint", decay: float | None = None,
+          peak: float | None = None) -> Tensor | None:
     """Backward and one update at a learning rate, with the method's hooks on the way; the gradients' norm before it was
     clipped, None where it is not.
 
     progress: share of all steps that are done once this one is, in (0, 1]. decay: of the weights that decay; None: as it is.
+    peak: the highest rate of the run, for parts whose rate stays there; None: rate.
     """
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     method.after_backward()
     norm = clip(method.parameters(), clip_grad, clip_mode)
-    set_rate(optimizer, rate)
+    set_rate(optimizer, rate, peak)
     if decay is not None:
         set_decay(optimizer, decay)
     optimizer.step()

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from viewmill.losses.info_nce import nt_xent
-from viewmill.models.distributed import Kept, add_up, gather, leave_alone, mean_of_rows, world_size
+from viewmill.models.distributed import Kept, add_up, gather, leave_alone, mean_of_rows, total, world_size
 
 from ..world import World
 
@@ -66,8 +66,32 @@ def test_the_mean_over_all_rows_and_each_ranks_share(world: World, parts: tuple[
     torch.testing.assert_close(torch.stack([own for _, _, own in told]).mean(), x.square().mean())
 
 
+def scatter(z: torch.Tensor) -> torch.Tensor:
+    """The sum of squares of z's second moments over all ranks' rows: each rank works it out whole."""
+    return total(z.T @ z).square().sum()
+
+
+def scatter_of_a_part(parts: tuple[int, ...]) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
+    start, model = sum(parts[: dist.get_rank()]), nn.parallel.DistributedDataParallel(network())
+    loss = scatter(model(images(sum(parts))[0][start : start + parts[dist.get_rank()]]))
+    loss.backward()
+    return loss.detach(), [p.grad for p in model.parameters()]
+
+
+@pytest.mark.parametrize("parts", [(4, 4), (2, 5, 3)])
+def test_a_loss_of_sums_over_ranks_has_the_gradient_of_the_whole_batch(world: World, parts: tuple[int, ...]) -> None:
+    model = network()
+    z = model(images(sum(parts))[0])
+    (loss := (z.T @ z).square().sum()).backward()
+    for told, gradients in world(len(parts), scatter_of_a_part, parts):
+        torch.testing.assert_close(told, loss.detach(), rtol=1e-5, atol=1e-6)
+        for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+            torch.testing.assert_close(gradient, parameter.grad, rtol=1e-4, atol=1e-6)
+
+
 def test_one_process_alone_gathers_nothing() -> None:
     x = torch.rand(3, 2, requires_grad=True)
+    assert total(x) is x
     assert gather(x) == (x, 0) and world_size() == 1
     mean, share = mean_of_rows(x)
     assert torch.equal(mean, x.detach().mean(0)) and not mean.requires_grad and float(share) == 1

@@ -58,9 +58,10 @@ def test_the_first_layers_of_a_head_are_its_own_up_to_the_activation() -> None:
             first_layers(head, count)
 
 
-def test_simclrs_projector_needs_a_layer() -> None:
-    with pytest.raises(ValueError, match="SimCLR's projector needs at least one layer, got 0"):
-        simclr_projector(6, 6, 4, 0)
+def test_simclrs_projector_of_no_layer_is_nothing() -> None:
+    assert len(simclr_projector(6, 6, 4, 0)) == 0
+    with pytest.raises(ValueError, match="SimCLR's projector needs at least 0 layers, got -1"):
+        simclr_projector(6, 6, 4, -1)
 
 
 def test_dinos_head() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +12,9 @@ import pytest
 from viewmill import models
 from viewmill.augment import presets
 from viewmill.models import METHODS, MethodInfo, build, method_info
+from viewmill.models.info import Variant
 from viewmill.models.method import Method
+from viewmill.models.training.manual import train_manual
 from viewmill.models.training.overrides import resolve
 from viewmill.models.training.schedule import peak_rate
 from viewmill.train import read
@@ -48,6 +51,32 @@ def test_the_small_run_of_each_method_is_one_for_32_px(name: str) -> None:
     run, recipe = read([name, "data=train.tar", f"recipe={info.recipe_32px}", *info.small])
     assert recipe.name == info.recipe_32px and run.batch_size <= 512 and run.epochs <= 20
     assert build(name, run.model, image_px=32).feature_dim > 0
+
+
+@pytest.mark.parametrize(("name", "variant"), [(name, variant) for name, info in METHODS.items() for variant in info.variants])
+def test_each_variant_is_a_run(name: str, variant: str) -> None:
+    info = method_info(name)
+    run, recipe = read([name, "data=train.tar", f"variant={variant}"])
+    of = info.variants[variant]
+    assert recipe.name == of.numbers.get("recipe", info.recipe)
+    assert {key: getattr(run.model, key) for key in of.fields} == of.fields
+    assert of.about and (of.fields or of.numbers)
+
+
+def test_a_variant_changes_what_it_names_and_words_change_it_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = Variant("of 300 epochs", {"temperature": 0.3}, {"epochs": 300, "optimizer": {"lr": 0.05}})
+    monkeypatch.setitem(METHODS, "simclr", replace(METHODS["simclr"], variants={"longer": of}))
+    run, _ = read(["simclr", "data=train.tar", "variant=longer", "model.temperature=0.4"])
+    assert (run.epochs, run.model.temperature, run.schedule.warmup_epochs) == (300, 0.4, 10)
+    assert (run.optimizer.lr, run.optimizer.scaling) == (0.05, "sqrt")
+    # Published numbers, not the user's: a short run shortens the warm-up, and 32 px images bring their network.
+    run, _ = read(["simclr", "data=train.tar", "epochs=5", "variant=longer", "recipe=simclr_cifar"])
+    assert (run.epochs, run.schedule.warmup_epochs, run.model.backbone, run.model.temperature) == (5, 0.5, "resnet18", 0.3)
+    assert "With variant=longer, of 300 epochs: model.temperature=0.3 epochs=300 optimizer.lr=0.05" in train_manual("simclr")
+    with pytest.raises(ValueError, match="simclr has no variant 'long'; use one of longer"):
+        read(["simclr", "data=train.tar", "variant=long"])
+    with pytest.raises(ValueError, match="mae has no variant 'long'; it has none; leave variant out"):
+        read(["mae", "data=train.tar", "variant=long"])
 
 
 def test_any_recipe_for_32_px_brings_the_network_for_it() -> None:

@@ -188,13 +188,25 @@ def test_the_embedding_is_the_projectors() -> None:
     assert float((z[:3] * z[3:]).sum(1).mean().detach()) == pytest.approx(alignment, abs=1e-6)
 
 
+def test_without_a_projector_features_themselves_are_compared() -> None:
+    method, views = small(projector_layers=0), random_views(2, 3, 16)
+    assert len(method.projector) == 0
+    h = nn.functional.normalize(method.backbone(views.flatten(0, 1)), dim=1).detach()
+    cosines = (h @ h.T / method.config.temperature).fill_diagonal_(-math.inf)
+    expected = 2 * nn.functional.cross_entropy(cosines, torch.tensor([3, 4, 5, 0, 1, 2]))
+    loss = method(batch_of(views))["loss"]
+    assert float(loss.detach()) == pytest.approx(float(expected), rel=1e-5)
+    loss.backward()
+    assert all(p.grad is not None for p in method.parameters())
+
+
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="simclr compares two views, the recipe's group 'global' has 3"):
         small()(batch_of(random_views(3, 2, 16)))
     with pytest.raises(ValueError, match=r"model\.temperature needs a number above 0, got 0"):
         SimCLRConfig(temperature=0)
-    with pytest.raises(ValueError, match=r"model\.projector_layers needs a whole number of at least 1, got 0"):
-        SimCLRConfig(projector_layers=0)
+    with pytest.raises(ValueError, match=r"model\.projector_layers needs a whole number of at least 0, got -1"):
+        SimCLRConfig(projector_layers=-1)
     with pytest.raises(ValueError, match=r"model\.projector_dim needs a whole number of at least 1, got 0"):
         SimCLRConfig(projector_dim=0)
 

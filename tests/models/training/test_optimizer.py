@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from viewmill.models.method import Method, Rate
 from viewmill.models.training.config import OptimizerConfig
 from viewmill.models.training.optimizer import build_optimizer, clip, parameter_groups, set_decay, set_rate
 
@@ -36,6 +37,50 @@ def test_norms_and_biases_do_not_decay_and_frozen_weights_are_left_out() -> None
 def test_exclude_none_decays_everything() -> None:
     (group,) = parameter_groups(Net(), replace(CONFIG, exclude="none"))
     assert group["weight_decay"] == 0.1 and len(group["params"]) == 5
+
+
+class Parts(Method):
+    """Two layers, the second with rates of its own."""
+
+    def __init__(self, **own: Rate) -> None:
+        super().__init__()
+        self.backbone, self.predictor, self.own = nn.Linear(3, 2), nn.Linear(2, 2), own
+
+    def rates(self) -> dict[str, Rate]:
+        return self.own
+
+
+def test_a_part_may_have_a_multiple_of_the_rate_or_a_constant_one() -> None:
+    for own, expected in (({}, 0.5), ({"predictor": 0.2}, 0.1), ({"predictor": "constant"}, 2.0)):
+        model = Parts(**own)
+        optimizer = build_optimizer(model, CONFIG)
+        set_rate(optimizer, 0.5, peak=2.0)
+        rates = {name: group["lr"] for group in optimizer.param_groups for name in names(model, group)}
+        assert rates == {"backbone.weight": 0.5, "backbone.bias": 0.5, "predictor.weight": expected, "predictor.bias": expected}
+        assert sorted((group["weight_decay"], len(group["params"])) for group in optimizer.param_groups) == (
+            [(0.0, 1), (0.0, 1), (0.1, 1), (0.1, 1)] if own else [(0.0, 2), (0.1, 2)])
+
+
+def test_of_two_rates_that_fit_the_later_counts() -> None:
+    model = Parts(**{"predictor": 0.2, "predictor.bias": 3.0})
+    optimizer = build_optimizer(model, CONFIG)
+    set_rate(optimizer, 0.5)
+    rates = {name: group["lr"] for group in optimizer.param_groups for name in names(model, group)}
+    assert (rates["predictor.weight"], rates["predictor.bias"]) == (pytest.approx(0.1), 1.5)
+    with pytest.raises(ValueError, match="Parts has a rate for 'predict', and no parameters of that name"):
+        parameter_groups(Parts(predict=0.2), CONFIG)
+
+
+def test_what_is_spared_the_decay_may_have_a_rate_of_its_own() -> None:
+    # Barlow Twins: 0.2 for weights and 0.0048 for the rest, both on one schedule.
+    net = Net()
+    optimizer = build_optimizer(net, replace(CONFIG, name="lars", lr=0.2, spared_lr=0.0048))
+    set_rate(optimizer, 1.6)
+    assert [group["lr"] for group in optimizer.param_groups] == [1.6, pytest.approx(0.0384)]
+    with pytest.raises(ValueError, match=r"optimizer\.spared_lr=0\.1 is for what exclude=norm-and-bias leaves out"):
+        replace(CONFIG, exclude="none", spared_lr=0.1)
+    with pytest.raises(ValueError, match=r"optimizer\.spared_lr needs a number of at least 0, got -1"):
+        replace(CONFIG, spared_lr=-1.0)
 
 
 def test_sgd_is_plain_momentum_with_coupled_decay() -> None:
@@ -71,11 +116,14 @@ def test_a_new_decay_reaches_what_decays_and_nothing_else() -> None:
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3, 0.0]
     old = optimizer.state_dict()
     for group in old["param_groups"]:
-        del group["decays"]  # as checkpoints were, before decay could change
+        for name in ("decays", "scale", "constant"):
+            del group[name]  # as checkpoints were, before decay could change and parts have rates of their own
     restored = build_optimizer(net, CONFIG)
     restored.load_state_dict(old)
     set_decay(restored, 0.4)
+    set_rate(restored, 0.5, peak=2.0)
     assert [group["weight_decay"] for group in restored.param_groups] == [0.4, 0.0]
+    assert [group["lr"] for group in restored.param_groups] == [0.5, 0.5]
 
 
 def test_lars_scales_the_update_to_a_thousandth_of_the_weights_and_leaves_biases_alone() -> None:
