@@ -1,0 +1,35 @@
+"""Whether what a loss compares agrees, and whether it agrees because everything is one: both rise in a collapse, one alone in a
+run that learns."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .distributed import mean_of_rows
+
+
+@torch.no_grad()
+def agreement(a: Tensor, b: Tensor) -> dict[str, Tensor]:
+    """a and b (N, D), or (V, N, D) of V views, to two scalars of float32 or wider, each a mean over views: {"alignment": mean
+    cosine of a row of a and the same row of b, in [-1, 1], "spread": standard deviation of the coordinates of a's rows, at length
+    1, times sqrt(D): 1 where they fill the sphere, 0 where they have collapsed, if only onto zeros}.
+
+    Of the rows of all ranks, on each the same; ranks may hold different numbers of rows. A small spread is the root of a
+    difference of two numbers near 1: below 0.001 it is rounding. Source: SimSiam, arXiv:2011.10566, section 4.1, without the
+    sqrt(D). Raises ValueError on shapes that differ.
+    """
+    if a.shape != b.shape or a.ndim not in (2, 3):
+        raise ValueError(f"what is compared needs one shape, (N, D) or (V, N, D), got {tuple(a.shape)} and {tuple(b.shape)}")
+    u, v = (_unit(x).reshape(-1, *x.shape[-2:]).transpose(0, 1) for x in (a, b))  # (N, V, D)
+    cosine, length = (u * v).sum(2), u.square().sum(2)
+    # One reduction: over ranks, and over rows. The variance is the mean square less the square of the mean.
+    mean, _ = mean_of_rows(torch.cat([cosine, length, u.flatten(1)], 1))
+    alignment, square, centre = mean.split([u.shape[1], u.shape[1], u[0].numel()])
+    variance = square - centre.reshape(u.shape[1:]).square().sum(1)
+    return {"alignment": alignment.mean(), "spread": variance.clamp_min(0).sqrt().mean()}
+
+
+def _unit(x: Tensor) -> Tensor:
+    return F.normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=-1)
