@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..info import MethodInfo
+from ..info import MethodInfo, Variant
 
 _SGD = {"name": "sgd", "lr": 0.03, "scaling": "linear", "weight_decay": 1e-4, "momentum": 0.9, "exclude": "none"}
 
@@ -18,6 +18,13 @@ _CIFAR_RUN: dict[str, Any] = {"epochs": 200, "batch_size": 512, "optimizer": {"w
 _SMALL = ("model.backbone=convnet4", "model.queue=1024", "model.bn_splits=4", "model.temperature=0.2", "batch_size=128",
           "epochs=4", "optimizer.name=adamw", "optimizer.lr=7e-4", "optimizer.scaling=none", "optimizer.weight_decay=1e-4",
           "schedule.per=step")
+
+
+def _r50(epochs: int, lr: float, weight_decay: float, momentum: float = 0.99) -> Variant:
+    return Variant(f"a ResNet-50 of {epochs} epochs", {"backbone": "resnet50", "momentum": momentum}, {
+        "epochs": epochs, "recipe": "moco_v3_r50", "schedule": {"warmup_epochs": 10},
+        "optimizer": {"name": "lars", "lr": lr, "weight_decay": weight_decay, "exclude": "norm-and-bias"}})
+
 
 MOMENTUM = (
     MethodInfo(
@@ -40,10 +47,7 @@ MOMENTUM = (
         },
         fields_32px=_CIFAR, published_32px=_CIFAR_RUN, metric="knn", small=_SMALL,
     ),
-    # The ViT-S of 300 epochs; ViT-B: model.backbone=vit_base_patch16_224. A ResNet-50 of 100 epochs: recipe=moco_v3_r50
-    # model.backbone=resnet50 epochs=100 optimizer.name=lars optimizer.lr=0.6 optimizer.weight_decay=1e-6
-    # optimizer.exclude=norm-and-bias schedule.warmup_epochs=10; of 300 epochs: optimizer.lr=0.3; of 1000: that,
-    # optimizer.weight_decay=1.5e-6 and model.momentum=0.996.
+    # The ViT-S of 300 epochs.
     MethodInfo(
         name="moco_v3", module="moco_v3", cls="MoCoV3", recipe="moco_v3_vit", recipe_32px="moco_v3_cifar",
         paper="Chen, Xie, He 2021, An Empirical Study of Training Self-Supervised Vision Transformers, arXiv:2104.02057",
@@ -53,6 +57,8 @@ MOMENTUM = (
                           "exclude": "none"},
             "schedule": {"warmup_epochs": 40, "final_lr": 0.0},
         },
+        variants={"vit_b": Variant("ViT-B/16", {"backbone": "vit_base_patch16_224"}), "r50_100ep": _r50(100, 0.6, 1e-6),
+                  "r50_300ep": _r50(300, 0.3, 1e-6), "r50_1000ep": _r50(1000, 0.3, 1.5e-6, 0.996)},
         fields_32px={"backbone": "vit_tiny_patch16_224", "patch_px": 4, "projector_hidden": 1024},
         metric="knn",
         small=("model.backbone=convnet4", "model.patch_px=null", "model.projector_hidden=512", "model.projector_dim=128",

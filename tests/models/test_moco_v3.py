@@ -66,11 +66,10 @@ def test_published_defaults_of_the_residual_network() -> None:
     assert small(backbone="vit_tiny_patch16_224", heads=None).backbone.blocks[0].attn.num_heads == 3  # a ViT-S alone has 12
 
 
-def test_a_few_words_make_the_published_run_of_the_residual_network() -> None:
-    words = ["recipe=moco_v3_r50", "model.backbone=resnet50", "epochs=100", "optimizer.name=lars", "optimizer.lr=0.6",
-             "optimizer.weight_decay=1e-6", "optimizer.exclude=norm-and-bias", "schedule.warmup_epochs=10"]
-    run, recipe = read(["moco_v3", "data=train.tar", *words])
+def test_a_variant_is_the_published_run_of_the_residual_network() -> None:
+    run, recipe = read(["moco_v3", "data=train.tar", "variant=r50_100ep"])
     assert recipe.name == "moco_v3_r50" and peak_rate(run.optimizer, run.batch_size) == pytest.approx(9.6)
+    assert (run.epochs, run.schedule.warmup_epochs, run.optimizer.name, run.optimizer.weight_decay) == (100, 10, "lars", 1e-6)
     method = MoCoV3(run.model, image_px=32)
     assert method.temperature == 1.0 and shapes(method.projector) == [(4096, 2048), (256, 4096)]
     run, _ = read(["moco_v3", "data=train.tar"])
