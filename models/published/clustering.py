@@ -5,8 +5,8 @@ from __future__ import annotations
 from ..info import MethodInfo, Variant
 
 _PUBLISHED = {
-    # The 100-epoch run on 64 GPUs of 64 images. Their batch norm is over groups of 8 GPUs, ours over all; they hold the prototypes
-    # for 313 steps, one more than an epoch has.
+    # The 100-epoch run on 64 GPUs of 64 images. Their batch norm is over groups of 8 GPUs, ours over all; they hold the
+    # prototypes for 313 steps, one more than an epoch has.
     "epochs": 100, "batch_size": 4096, "recipe": "swav", "clip_grad": None,
     "optimizer": {"name": "larc", "lr": 0.3, "scaling": "linear", "weight_decay": 1e-6, "momentum": 0.9, "exclude": "none"},
     "schedule": {"warmup_epochs": 10, "first_lr": 0.3, "final_lr": 0.0048},
