@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from ..ops import Flip, Op, Solarize
-from ..recipe import Recipe, View
-from .barlow import barlow
-from .preset import GRAY, IMAGENET, JITTER, Preset, bicubic_crop
+from ..recipe import Recipe
+from .barlow import barlow, barlow_cifar
+from .preset import Preset
 
 nnclr = Recipe(name="nnclr", views=barlow.views)
-
-
-def _small(*after_gray: Op) -> View:
-    """Without blur: 32 px images have little to lose."""
-    return View(group="global", size_px=32, ops=(bicubic_crop(32), Flip(p=0.5), JITTER, GRAY, *after_gray, IMAGENET))
-
-
-nnclr_cifar = Recipe(name="nnclr_cifar", views=(_small(), _small(Solarize(p=0.2, threshold=128))))
+nnclr_cifar = Recipe(name="nnclr_cifar", views=barlow_cifar.views)
 
 _CODE = "no official code found; arXiv 2104.14548"
 
