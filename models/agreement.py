@@ -16,19 +16,17 @@ def agreement(a: Tensor, b: Tensor) -> dict[str, Tensor]:
     cosine of a row of a and the same row of b, in [-1, 1], "spread": standard deviation of the coordinates of a's rows, at length
     1, times sqrt(D): 1 where they fill the sphere, 0 where they have collapsed, if only onto zeros}.
 
-    Of the rows of all ranks, on each the same; ranks may hold different numbers of rows. A small spread is the root of a
-    difference of two numbers near 1: below 0.001 it is rounding. Source: SimSiam, arXiv:2011.10566, section 4.1, without the
-    sqrt(D). Raises ValueError on shapes that differ.
+    Of the rows of all ranks, on each the same; ranks may hold different numbers of rows. Source: SimSiam, arXiv:2011.10566,
+    section 4.1, without the sqrt(D). Raises ValueError on shapes that differ.
     """
     if a.shape != b.shape or a.ndim not in (2, 3):
         raise ValueError(f"what is compared needs one shape, (N, D) or (V, N, D), got {tuple(a.shape)} and {tuple(b.shape)}")
     u, v = (_unit(x).reshape(-1, *x.shape[-2:]).transpose(0, 1) for x in (a, b))  # (N, V, D)
-    cosine, length = (u * v).sum(2), u.square().sum(2)
-    # One reduction: over ranks, and over rows. The variance is the mean square less the square of the mean.
-    mean, _ = mean_of_rows(torch.cat([cosine, length, u.flatten(1)], 1))
-    alignment, square, centre = mean.split([u.shape[1], u.shape[1], u[0].numel()])
-    variance = square - centre.reshape(u.shape[1:]).square().sum(1)
-    return {"alignment": alignment.mean(), "spread": variance.clamp_min(0).sqrt().mean()}
+    # Two reductions over ranks: the mean square less the square of the mean would be rounding where the spread is small.
+    centre, _ = mean_of_rows(u.flatten(1))
+    told, _ = mean_of_rows(torch.cat([(u * v).sum(2), (u - centre.reshape(u.shape[1:])).square().sum(2)], 1))
+    alignment, variance = told.chunk(2)
+    return {"alignment": alignment.mean(), "spread": variance.sqrt().mean()}
 
 
 def _unit(x: Tensor) -> Tensor:

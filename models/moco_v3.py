@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..losses.contrast import batch_contrast
+from .agreement import agreement
 from .backbone import backbone
 from .distributed import gather, world_size
 from .ema import follow, follower, rising_momentum
@@ -71,7 +71,7 @@ class MoCoV3(Projected):
 
     def forward(self, batch: Views) -> dict[str, Tensor]:
         """{"loss": both directions added, 2 temperature times the cross entropy, "accuracy": share of the queries to which their
-        own key is the nearest, "alignment": mean cosine of query and own key}.
+        own key is the nearest, "alignment", "spread": see `agreement`, of queries and own keys}.
 
         Several ranks: each returns its queries' share of the loss times the world size, so that the mean over ranks, of losses
         and of gradients, is that of the whole batch. Raises ValueError unless views are two.
@@ -86,9 +86,9 @@ class MoCoV3(Projected):
         positive = torch.arange(offset, offset + len(own), device=own.device)
         told = [batch_contrast(queries[i], keys[:, 1 - i], positive, self.temperature) for i in range(2)]
         loss = 2 * self.temperature * (told[0][0] + told[1][0])
-        alignment = torch.stack([F.cosine_similarity(queries[i].detach(), own[:, 1 - i]).mean() for i in range(2)]).mean()
-        return {"loss": loss * (len(own) * world_size() / len(keys)), "accuracy": (told[0][1] + told[1][1]) / 2,
-                "alignment": alignment}
+        share = len(own) * world_size() / len(keys)
+        return {"loss": loss * share, "accuracy": (told[0][1] + told[1][1]) / 2 * share,
+                **agreement(torch.stack(queries), own.transpose(0, 1).flip(0))}
 
     def after_step(self, progress: float) -> None:
         """The key encoder follows, with a momentum that half a cosine over all steps brings to 1. In the authors' code this

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..losses.info_nce import nt_xent, partner_accuracy
+from .agreement import agreement
 from .backbone import backbone
 from .distributed import gather, world_size
 from .heads import simclr_projector
@@ -49,9 +49,8 @@ class SimCLR(Projected):
                                           config.projector_layers)
 
     def forward(self, batch: Views) -> dict[str, Tensor]:
-        """{"loss", "alignment": mean cosine of an image's two views, "spread": standard deviation of the normalised
-        embeddings' coordinates, times sqrt(D): 1 where they fill the sphere, 0 where they have collapsed, "accuracy": share
-        of the views whose nearest, of all other views of the batch, is their partner}.
+        """{"loss", "alignment", "spread": see `agreement`, of an image's two views, "accuracy": share of the views whose nearest,
+        of all other views of the batch, is their partner}.
 
         Several ranks: each returns its anchors' share of the loss of all ranks' views, times the world size, so that the
         mean over ranks, of losses and of gradients, is that of the whole batch. Raises ValueError unless views are two.
@@ -66,8 +65,5 @@ class SimCLR(Projected):
         loss = nt_xent(z_a, z_b, self.config.temperature, scale=self.config.loss_scale, chunk=self.config.loss_chunk,
                        others=others, offset=offset)
         accuracy = partner_accuracy(z_a, z_b, chunk=self.config.loss_chunk, others=others, offset=offset)
-        with torch.no_grad():
-            u_a, u_b = F.normalize(z_a.float(), dim=1), F.normalize(z_b.float(), dim=1)
-            alignment = (u_a * u_b).sum(1).mean()
-            spread = u_a.var(0, unbiased=False).sum().sqrt()
-        return {"loss": loss * world_size(), "alignment": alignment, "spread": spread, "accuracy": accuracy}
+        share = len(z_a) * world_size() / len(both)
+        return {"loss": loss * world_size(), **agreement(z_a, z_b), "accuracy": accuracy * share}

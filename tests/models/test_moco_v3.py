@@ -170,7 +170,7 @@ def two_steps(fields: dict[str, object], images: int) -> Told:
 
 @pytest.mark.parametrize(("ranks", "fields"), [(2, {}), (3, CONVNET)])
 def test_ranks_are_the_parts_of_one_process(world: World, ranks: int, fields: dict[str, object]) -> None:
-    assert_alike(two_steps(fields, 8), world(ranks, two_steps, fields, 8), first=1)
+    assert_alike(two_steps(fields, 8), world(ranks, two_steps, fields, 8))
 
 
 def test_it_goes_on_to_the_bit_from_its_state() -> None:

@@ -169,7 +169,7 @@ def two_steps(fields: dict[str, object], images: int) -> Told:
 @pytest.mark.parametrize("fields", [{}, {"projector_layers": 3, "loss_chunk": 3}])
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_ranks_are_the_parts_of_one_process(world: World, ranks: int, fields: dict[str, object]) -> None:
-    assert_alike(two_steps(fields, 11), world(ranks, two_steps, fields, 11), first=1)
+    assert_alike(two_steps(fields, 11), world(ranks, two_steps, fields, 11))
 
 
 def test_features_are_the_backbones() -> None:
