@@ -11,4 +11,14 @@ simsiam = Recipe(name="simsiam", views=(View(group="global", count=2, size_px=22
     bilinear_crop(224, (0.2, 1.0)), *V2_COLOUR, Flip(p=0.5), IMAGENET,
 )),))
 
-PRESETS = (Preset(simsiam, "facebookresearch/simsiam @ a7bc177; arXiv 2011.10566"),)
+# Without blur: 32 px images have little to lose.
+simsiam_cifar = Recipe(name="simsiam_cifar", views=(View(group="global", count=2, size_px=32, ops=(
+    bilinear_crop(32, (0.2, 1.0)), *V2_COLOUR[:2], Flip(p=0.5), IMAGENET,
+)),))
+
+_CODE = "facebookresearch/simsiam @ a7bc177; arXiv 2011.10566"
+
+PRESETS = (
+    Preset(simsiam, _CODE),
+    Preset(simsiam_cifar, _CODE, "our 32 px form, no blur"),
+)
