@@ -35,8 +35,9 @@ class BarlowTerms(NamedTuple):
 
 
 class VICRegTerms(NamedTuple):
-    """The three terms, scalars, not weighted."""
+    """Scalars: the loss, and its three terms without weights, in the code's scale."""
 
+    loss: Tensor
     invariance: Tensor
     variance: Tensor
     covariance: Tensor
@@ -58,29 +59,35 @@ def barlow_twins(z_a: Tensor, z_b: Tensor, off_diagonal: float, *, total: Total 
         return BarlowTerms((1 - diagonal).square().sum() + off_diagonal * beside, diagonal, beside)
 
 
-def vicreg(z_a: Tensor, z_b: Tensor, *, scale: Scale = "official", total: Total | None = None) -> VICRegTerms:
-    """How far the views of an image lie apart; by how much the features' standard deviations fall short of 1; how much they tell
-    of each other.
+def vicreg(z_a: Tensor, z_b: Tensor, weights: tuple[float, float, float] = (25.0, 25.0, 1.0), *, scale: Scale = "official",
+           total: Total | None = None) -> VICRegTerms:
+    """The sum, by these weights, of how far the views of an image lie apart, by how much the features' standard deviations fall
+    short of 1, and how much the features tell of each other.
 
     invariance: squared differences, mean over images and features. variance: max(0, 1 - sqrt(var + 1e-4)), mean over features,
     mean of both views. covariance: squares of the covariances beside the diagonal, summed, divided by D, sum of both views.
     Variances and covariances divide by images - 1; the authors' covariance by the nominal batch size less 1.
 
-    scale "official": the above, as the code has it. "paper": as the formula is usually printed (unverified): invariance is the
-    sum over features, D times as much, variance the sum of both views. The weights 25, 25 and 1 belong to the code.
+    scale "official": the loss has these terms, as the code has it. "paper": as the formula is usually printed (unverified):
+    invariance as the sum over features, D times as much, variance as the sum of both views. The default weights are the code's.
     Memory: a (D, D) for each view, once more for a gradient, and once while it is added up. Raises ValueError on another scale.
     """
     if scale not in ("official", "paper"):
         raise ValueError(f"scale needs 'official' or 'paper', got {scale!r}")
     with torch.autocast(z_a.device.type, enabled=False):
         centred, images, total = _centred(z_a, z_b, total)
+        dim = z_a.shape[1]
         apart = (_wide(z_a) - _wide(z_b)).square().sum()
         sums = total(torch.cat([centred.square().sum(0), apart[None]]))
-        short = (1 - (sums[:-1] / (images - 1) + VARIANCE_EPS).sqrt()).relu().unflatten(0, (2, -1)).mean(1)
-        beside = [_Beside.apply(total(x.T @ (x / (images - 1)))) for x in centred.chunk(2, 1)]
-        dim, whole = z_a.shape[1], scale == "paper"
-        return VICRegTerms(sums[-1] / images / (1 if whole else dim), short.sum() if whole else short.mean(),
-                           (beside[0] + beside[1]) / dim)
+        invariance = sums[-1] / (images * dim)
+        variance = (1 - (sums[:-1] / (images - 1) + VARIANCE_EPS).sqrt()).relu().mean()
+        of_a, of_b = (_Beside.apply(total(x.T @ (x / (images - 1)))) for x in centred.chunk(2, 1))
+        covariance = (of_a + of_b) / dim
+        of_invariance, of_variance, of_covariance = weights
+        if scale == "paper":
+            of_invariance, of_variance = of_invariance * dim, of_variance * 2
+        loss = of_invariance * invariance + of_variance * variance + of_covariance * covariance
+        return VICRegTerms(loss, invariance, variance, covariance)
 
 
 def _centred(z_a: Tensor, z_b: Tensor, total: Total | None) -> tuple[Tensor, Tensor, Total]:

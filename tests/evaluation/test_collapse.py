@@ -47,6 +47,9 @@ def test_while_the_rate_warms_up_a_network_is_as_it_began() -> None:
     # A healthy teacher: sharp for each image, all prototypes in use; and one that is not yet sharp, but learnt from.
     HEALTHY | {"teacher_entropy": 0.4, "teacher_marginal_entropy": 0.95, "kl": 1.5},
     HEALTHY | {"teacher_entropy": 0.99, "teacher_marginal_entropy": 1.0, "kl": 0.3},
+    # VICReg before its first step, Barlow Twins in its twentieth.
+    HEALTHY | {"variance": 0.66, "invariance": 0.13},
+    HEALTHY | {"off_diagonal": 0.39, "diagonal": 0.9},
 ])
 def test_healthy_runs_are_not_accused(row: dict[str, float]) -> None:
     assert said([row] * 10) == []
@@ -58,6 +61,8 @@ def test_healthy_runs_are_not_accused(row: dict[str, float]) -> None:
     ({"embed_rankme": 2.45}, ["embed_rankme 2.45,", "very few directions"]),  # a last batch norm keeps the std
     ({"teacher_marginal_entropy": 0.03}, ["teacher_marginal_entropy 0.03,", "one prototype", "centring"]),
     ({"teacher_entropy": 0.999, "kl": 0.001}, ["teacher_entropy 0.999, kl 0.001,", "all prototypes alike", "lower temperature"]),
+    ({"variance": 0.95, "invariance": 0.001}, ["variance 0.95, invariance 0.001,", "shrink to one point", "model.variance"]),
+    ({"off_diagonal": 0.62, "diagonal": 0.99}, ["off_diagonal 0.62, diagonal 0.99,", "say the same", "model.off_diagonal"]),
 ])
 def test_each_sign_is_named_with_its_value_and_what_helps(change: dict[str, float], words: list[str]) -> None:
     watch = CollapseWatch()

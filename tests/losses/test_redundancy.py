@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -48,7 +47,7 @@ def barlow_by_hand(a: np.ndarray, b: np.ndarray, eps: float = 1e-5) -> tuple[flo
 
 
 def vicreg_by_hand(a: np.ndarray, b: np.ndarray, paper: bool = False) -> tuple[float, float, float]:
-    """The paper's s, v and c, loop by loop; the code's factors where `paper` is not set."""
+    """The paper's s, v and c of both views, loop by loop; with the code's factors where `paper` is not set."""
     images, dim = a.shape
     s = sum(((a[n] - b[n]) ** 2).sum() for n in range(images)) / images
     v, c = [], []
@@ -71,16 +70,18 @@ def test_barlow_twins_is_the_papers_formula(images: int, dim: int) -> None:
     assert narrow.loss.dtype == torch.float32 and float(narrow.loss) == pytest.approx(loss, rel=1e-4)
 
 
-@pytest.mark.parametrize("scale", ["official", "paper"])
 @pytest.mark.parametrize(("images", "dim"), [(9, 4), (4, 9), (2, 3), (7, 1)])
-def test_vicreg_is_the_papers_formula_with_the_codes_factors_or_without(images: int, dim: int, scale: Any) -> None:
+def test_vicreg_is_the_papers_formula_with_the_codes_factors_or_without(images: int, dim: int) -> None:
     a, b = embeddings(images, dim)
-    expected = vicreg_by_hand(a, b, scale == "paper")
-    wide = vicreg(torch.from_numpy(a), torch.from_numpy(b), scale=scale)
-    np.testing.assert_allclose([float(term) for term in wide], expected, rtol=1e-12, atol=1e-15)
-    narrow = vicreg(torch.from_numpy(a).float(), torch.from_numpy(b).float(), scale=scale)
-    np.testing.assert_allclose([float(term) for term in narrow], expected, rtol=1e-4)
-    assert {term.dtype for term in narrow} == {torch.float32}
+    official, paper = vicreg_by_hand(a, b), vicreg_by_hand(a, b, paper=True)
+    assert float(vicreg(torch.from_numpy(a), torch.from_numpy(b)).loss) == pytest.approx(np.dot((25, 25, 1), official), rel=1e-12)
+    for scale, terms in (("official", official), ("paper", paper)):
+        expected = [np.dot((3, 5, 0.7), terms), *official]  # terms are reported in the code's scale
+        wide = vicreg(torch.from_numpy(a), torch.from_numpy(b), (3, 5, 0.7), scale=scale)  # type: ignore[arg-type]
+        np.testing.assert_allclose([float(term) for term in wide], expected, rtol=1e-12, atol=1e-15)
+        narrow = vicreg(torch.from_numpy(a).float(), torch.from_numpy(b).float(), (3, 5, 0.7), scale=scale)  # type: ignore[arg-type]
+        np.testing.assert_allclose([float(term) for term in narrow], expected, rtol=1e-4)
+        assert {term.dtype for term in narrow} == {torch.float32}
 
 
 def test_barlow_twins_by_hand() -> None:
@@ -102,10 +103,10 @@ def test_vicreg_by_hand() -> None:
     a = torch.tensor([[0.1, 2.0], [-0.1, -2.0]])
     found = vicreg(a, a + 3)  # 3 away in both features, everything else alike
     short = 1 - (0.02 + 1e-4) ** 0.5
-    assert [float(term) for term in found] == pytest.approx([9, short / 2, 2 * 0.4**2], rel=1e-5)
-    found = vicreg(a, a + 3, scale="paper")
-    assert [float(term) for term in found] == pytest.approx([18, short, 2 * 0.4**2], rel=1e-5)
-    assert [float(term) for term in vicreg(a * 0, a * 0)] == pytest.approx([0, 0.99, 0])  # collapsed: 1 - sqrt(1e-4)
+    assert [float(term) for term in found[1:]] == pytest.approx([9, short / 2, 2 * 0.4**2], rel=1e-5)
+    assert float(found.loss) == pytest.approx(25 * 9 + 25 * short / 2 + 0.32, rel=1e-5)
+    assert float(vicreg(a, a + 3, scale="paper").loss) == pytest.approx(25 * 18 + 25 * short + 0.32, rel=1e-5)
+    assert [float(term) for term in vicreg(a * 0, a * 0)[1:]] == pytest.approx([0, 0.99, 0])  # collapsed: 1 - sqrt(1e-4)
 
 
 @pytest.mark.parametrize(("images", "dim"), [(5, 3), (3, 5), (4, 1)])
@@ -118,7 +119,7 @@ def test_gradients_are_those_of_finite_differences(images: int, dim: int) -> Non
 
 def loss_of(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     return {"barlow_twins": lambda a, b: torch.stack([barlow_twins(a, b, WEIGHT).loss]),
-            "vicreg": lambda a, b: torch.stack(list(vicreg(a, b)))}[name]
+            "vicreg": lambda a, b: torch.stack(list(vicreg(a, b)[1:]))}[name]
 
 
 @pytest.mark.parametrize("name", ["barlow_twins", "vicreg"])
@@ -145,7 +146,7 @@ def test_barlow_twins_knows_neither_scale_nor_shift_of_a_feature() -> None:
 def test_vicregs_variance_and_covariance_know_no_shift_and_its_invariance_no_rotation() -> None:
     a, b = pair(8, 5)
     expected, shift = vicreg(a, b), torch.tensor([-3.0, 100.0, 0.0, 5.0, 1.0])
-    for got, wanted in zip(vicreg(a + shift, b - shift)[1:], expected[1:], strict=True):
+    for got, wanted in zip(vicreg(a + shift, b - shift)[2:], expected[2:], strict=True):
         torch.testing.assert_close(got, wanted)
     torch.testing.assert_close(vicreg(a + shift, b + shift).invariance, expected.invariance)
     rotation = torch.linalg.qr(torch.randn(5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))[0]
@@ -208,7 +209,7 @@ def of_a_part(parts: tuple[int, ...]) -> list[tuple[list[float], Tensor, Tensor]
     for loss in (lambda a, b: barlow_twins(a, b, 0.3, total=total), lambda a, b: vicreg(a, b, total=total)):
         a, b = (z[begin : begin + parts[dist.get_rank()]].clone().requires_grad_() for z in pair(sum(parts), 5, seed=3))
         found = loss(a, b)
-        (found[0] + 0.7 * found[1].sum() + 0.2 * found[2]).backward()
+        sum((place + 1) * term.sum() for place, term in enumerate(found)).backward()
         told.append(([float(term.detach().sum()) for term in found], a.grad, b.grad))
     return told  # type: ignore[return-value]
 
@@ -220,7 +221,7 @@ def test_parts_of_a_batch_have_the_values_and_the_gradients_of_the_whole(world: 
     for which, loss in enumerate((lambda a, b: barlow_twins(a, b, 0.3), vicreg)):
         a, b = (z.requires_grad_() for z in pair(sum(parts), 5, seed=3))
         found = loss(a, b)
-        (found[0] + 0.7 * found[1].sum() + 0.2 * found[2]).backward()
+        sum((place + 1) * term.sum() for place, term in enumerate(found)).backward()
         for values, _, _ in (of[which] for of in told):
             assert values == pytest.approx([float(term.detach().sum()) for term in found], rel=1e-10)
         for place, whole in ((1, a.grad), (2, b.grad)):
