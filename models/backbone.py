@@ -24,19 +24,20 @@ CIFAR_STEM_PX = 64  # up to here a ResNet keeps the full resolution through its 
 
 def backbone(name: str, image_px: int, in_chans: int = 3, *, patch_px: int | None = None, embed_dim: int | None = None,
              depth: int | None = None, heads: int | None = None, zero_init_last: bool | None = None,
-             width: float = 1.0) -> tuple[nn.Module, int]:
+             width: float = 1.0, window: int | None = None) -> tuple[nn.Module, int]:
     """An untrained network from images (N, in_chans, image_px, image_px) to features (N, D), and D.
 
     name: one of timm's, `convnet4` or `alexnet`. ResNets for images of at most 64 px get the stem of the CIFAR experiments: one
     3x3 convolution of stride 1, no max pool. patch_px, embed_dim, depth, heads: for vision transformers alone, where the name's
     own value shall not stand. zero_init_last: for ResNets alone, whether the gain of each block's last batch norm begins at 0
     (SimCLR, SimSiam, Barlow Twins, VICReg, MoCo v3) or at 1 (MoCo v1 and v2, SwAV, DINO); None: at 0. width: for ResNets and
-    convnet4, how many times the channels, but for a ResNet's stem, as CMC has it.
+    convnet4, how many times the channels, but for a ResNet's stem, as CMC has it. window: for Swins alone, side of their windows
+    in patches.
 
     Raises ValueError, one line: an unknown name with the nearest, an image size that the network cannot take, or would take
     without the image's edge, with the nearest that it can, options that do not apply.
     """
-    overrides = {"patch_size": patch_px, "embed_dim": embed_dim, "depth": depth, "num_heads": heads}
+    overrides = {"patch_size": patch_px, "embed_dim": embed_dim, "depth": depth, "num_heads": heads, "window_size": window}
     overrides = {key: value for key, value in overrides.items() if value is not None}
     if image_px < 1 or in_chans < 1:
         raise ValueError(f"a backbone needs image_px and in_chans of at least 1, got {image_px} and {in_chans}")
@@ -170,7 +171,7 @@ def _create(name: str, image_px: int, in_chans: int, overrides: dict[str, Any]) 
 
 
 def _no_overrides(name: str) -> str:
-    return f"backbone {name!r} takes no patch_px, embed_dim, depth or heads; they are for vision transformers"
+    return f"backbone {name!r} takes no patch_px, embed_dim, depth, heads or window; they are for vision transformers"
 
 
 def _no_residual(name: str) -> str:

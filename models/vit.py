@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from .positions import sincos_2d
+from .swin import open_windows
 
 
 def open_to_sizes(module: nn.Module) -> None:
-    """Let a vision transformer's patches be cut from images of any size that they divide; other networks are left alone."""
+    """Let a vision transformer's patches, a Swin's too, be cut from images of any size that they divide; other networks are left
+    alone."""
+    open_windows(module)
     if isinstance(module, VisionTransformer):
         module.patch_embed.strict_img_size = False
 
@@ -61,17 +67,24 @@ def begin_as_moco_v3(module: nn.Module, *, frozen_patches: bool) -> None:
 def features_of(module: nn.Module, images: Tensor) -> Tensor:
     """Any backbone's features (N, D) of images (N, C, H, W): what `module(images)` is, but that a plain vision transformer, once
     `open_to_sizes`, takes H and W that are not its own. Raises ValueError, one line, where the network takes no such images."""
-    height, width = images.shape[2:]
-    try:
+    with one_line(module, images):
         if is_plain_vit(module):
             assert isinstance(module, VisionTransformer)
             features: Tensor = module.forward_head(tokens(module, images))
         else:
             features = module(images)
+    return features
+
+
+@contextmanager
+def one_line(module: nn.Module, images: Tensor) -> Iterator[None]:
+    """Raise ValueError, one line, where timm asserts that the network takes no images (N, C, H, W) of such a size."""
+    height, width = images.shape[2:]
+    try:
+        yield
     except AssertionError as error:
         raise ValueError(f"backbone {type(module).__name__} takes no views of {height} x {width} px: {error}; use views of its "
-                         "own size, or a plain ViT or a convolutional network") from None
-    return features
+                         "own size, or a plain ViT, a Swin or a convolutional network") from None
 
 
 def tokens(vit: VisionTransformer, images: Tensor, visible: Tensor | None = None) -> Tensor:

@@ -261,9 +261,9 @@ def test_centering_and_sharpening_each_prevent_the_collapse_that_the_other_bring
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="dino compares views of an image, the recipe has 1; use recipe=dino"):
         small()(batch_of(random_views(1, 2, 16)))
-    closed = DINO(DINOConfig(**{**TINY, "backbone": "swin_tiny_patch4_window7_224"}), image_px=224)
-    with pytest.raises(ValueError, match="SwinTransformer takes no views of 96 x 96 px"), torch.no_grad():
-        closed(batch_of(random_views(2, 1, 224), local=random_views(1, 1, 96)))
+    closed = DINO(DINOConfig(**{**TINY, "backbone": "swinv2_cr_tiny_224"}), image_px=32)
+    with pytest.raises(ValueError, match="SwinTransformerV2Cr takes no views of 16 x 16 px"), torch.no_grad():
+        closed(batch_of(random_views(2, 1, 32), local=random_views(1, 1, 16)))
     for field, value, words in (
             ("prototypes", 1, "at least 2, got 1"), ("head_hidden", 0, "at least 1, got 0"), ("depth", 0, "at least 1, got 0"),
             ("student_temperature", 0.0, "above 0, got 0"), ("teacher_momentum", 1.5, r"in \[0, 1\], got 1\.5"),

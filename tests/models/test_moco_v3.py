@@ -207,7 +207,7 @@ def test_what_does_not_fit_is_refused() -> None:
         small()(batch_of(random_views(3, 2, 16)))
     with pytest.raises(ValueError, match=r"model\.frozen_patches=true holds .* backbone 'resnet18' is none; leave it out"):
         MoCoV3(MoCoV3Config(backbone="resnet18", frozen_patches=True), image_px=32)
-    with pytest.raises(ValueError, match="backbone 'resnet18' takes no patch_px, embed_dim, depth or heads; they are for vision"):
+    with pytest.raises(ValueError, match="backbone 'resnet18' takes no patch_px, embed_dim, depth, heads or window; they"):
         MoCoV3(MoCoV3Config(backbone="resnet18", heads=12), image_px=32)
     for field, value, words in (("temperature", 0.0, "above 0, got 0"), ("momentum", -0.1, r"in \[0, 1\], got -0\.1"),
                                 ("projector_layers", 0, "at least 1, got 0"), ("heads", 0, "at least 1, got 0")):

@@ -197,8 +197,8 @@ def test_what_does_not_fit_is_refused() -> None:
         PIRLConfig(temperature=0)
     with pytest.raises(ValueError, match="pirl needs a backbone that takes tiles as well as images, and alexnet takes one size"):
         PIRL(PIRLConfig("alexnet"), image_px=224)
-    fixed = PIRL(PIRLConfig("swin_tiny_patch4_window7_224", dim=8), image_px=32, images=4)
-    with pytest.raises(ValueError, match="backbone SwinTransformer takes no views of 16 x 16 px"):
+    fixed = PIRL(PIRLConfig("swinv2_cr_tiny_224", dim=8), image_px=32, images=4)
+    with pytest.raises(ValueError, match="backbone SwinTransformerV2Cr takes no views of 16 x 16 px"):
         fixed(batch_of(random_views(1, 2, 32), patch=random_views(9, 2, 16)))
 
 

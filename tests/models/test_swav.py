@@ -241,9 +241,9 @@ def test_what_does_not_fit_is_refused() -> None:
         small(queue=10)(batch_of(random_views(2, 4, 16)))
     with pytest.raises(ValueError, match=r"model\.queue=8 is for two views in group 'global', the recipe has 3; use"):
         small(queue=8)(batch_of(random_views(3, 4, 16)))
-    closed = SwAV(SwAVConfig(**{**TINY, "backbone": "swin_tiny_patch4_window7_224"}), image_px=224)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="SwinTransformer takes no views of 96 x 96 px"), torch.no_grad():
-        closed.eval()(batch_of(random_views(2, 1, 224), local=random_views(1, 1, 96)))
+    closed = SwAV(SwAVConfig(**{**TINY, "backbone": "swinv2_cr_tiny_224"}), image_px=32)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="SwinTransformerV2Cr takes no views of 16 x 16 px"), torch.no_grad():
+        closed.eval()(batch_of(random_views(2, 1, 32), local=random_views(1, 1, 16)))
     for field, value, words in (
             ("prototypes", 1, "whole number of at least 2"), ("projector_hidden", 0, "whole number of at least 1"),
             ("iterations", 0, "whole number of at least 1"), ("temperature", 0.0, "number above 0"),

@@ -87,8 +87,8 @@ def test_other_networks_are_asked_as_they_are() -> None:
 
 
 def test_what_takes_no_other_size_says_so() -> None:
-    closed, _ = backbone("swin_tiny_patch4_window7_224", 224)
-    for module, px, words in ((closed, 96, "takes no views of 96 x 96 px: .*; use views of its own size"),
+    closed, _ = backbone("swinv2_cr_tiny_224", 32)
+    for module, px, words in ((closed, 16, "takes no views of 16 x 16 px: .*; use views of its own size"),
                               (vit(), 18, r"takes no views of 18 x 18 px: .*divisible by patch size")):
         with pytest.raises(ValueError, match=words) as caught:
             features_of(module, torch.randn(1, 3, px, px))
