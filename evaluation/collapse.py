@@ -44,6 +44,14 @@ def _flat(prefix: str) -> Callable[[Mapping[str, Any]], bool]:
     return lambda row: bool(row[f"{prefix}_rankme"] < FEW_DIRECTIONS)
 
 
+def _one(prefix: str) -> Callable[[Mapping[str, Any]], bool]:
+    return lambda row: bool(row[f"{prefix}teacher_marginal_entropy"] < ONE_PROTOTYPE)
+
+
+def _uniform(prefix: str) -> Callable[[Mapping[str, Any]], bool]:
+    return lambda row: row[f"{prefix}teacher_entropy"] > UNIFORM and row[f"{prefix}kl"] < NO_KL
+
+
 _AGREE = ("what keeps views of different images apart is too weak: try a lower optimizer.lr, a longer schedule.warmup_epochs, "
           "a larger batch_size; of the method, its negatives, stop-gradient, predictor or decorrelation")
 _SIGNS = (
@@ -51,12 +59,13 @@ _SIGNS = (
       for prefix, what in (("health", "features"), ("embed", "embeddings"))),
     *(Sign((f"{prefix}_rankme",), _flat(prefix), f"{what} of all images lie in very few directions", _AGREE)
       for prefix, what in (("health", "features"), ("embed", "embeddings"))),
-    Sign(("teacher_marginal_entropy",), lambda row: row["teacher_marginal_entropy"] < ONE_PROTOTYPE,
-         "the teacher gives all images to one prototype",
-         "try a stronger centring (a lower momentum of the centre) or a higher temperature of the teacher"),
-    Sign(("teacher_entropy", "kl"), lambda row: row["teacher_entropy"] > UNIFORM and row["kl"] < NO_KL,
-         "the teacher gives every image to all prototypes alike",
-         "try a lower temperature of the teacher, a longer warm-up of it, or prototypes that stay frozen for longer"),
+    *(Sign((f"{prefix}teacher_marginal_entropy",), _one(prefix), f"the teacher gives all {what}s to one prototype",
+           "try a stronger centring (a lower momentum of the centre) or a higher temperature of the teacher")
+      for prefix, what in (("", "image"), ("region_", "region"))),
+    *(Sign((f"{prefix}teacher_entropy", f"{prefix}kl"), _uniform(prefix),
+           f"the teacher gives every {what} to all prototypes alike",
+           "try a lower temperature of the teacher, a longer warm-up of it, or prototypes that stay frozen for longer")
+      for prefix, what in (("", "image"), ("region_", "region"))),
     Sign(("variance", "invariance"), lambda row: row["variance"] > SHRUNK, "embeddings of all images shrink to one point",
          "try a higher model.variance or a lower optimizer.lr"),
     Sign(("off_diagonal", "diagonal"), lambda row: row["off_diagonal"] > SAYS_THE_SAME,

@@ -26,7 +26,15 @@ class ConvNet4(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.layers(images.contiguous(memory_format=torch.channels_last)).mean((2, 3))
+        return self.forward_head(self.forward_features(images))
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """The last map, (N, width, H / 16, W / 16), sides rounded up; under timm's name for it, as is the next."""
+        maps: Tensor = self.layers(images.contiguous(memory_format=torch.channels_last))
+        return maps
+
+    def forward_head(self, maps: Tensor) -> Tensor:
+        return maps.mean((2, 3))
 
     def maps(self, images: Tensor) -> dict[str, Tensor]:
         """conv1 .. conv4 after their ReLU: (N, 32, H / 2, W / 2) to (N, 256, H / 16, W / 16), sides rounded up."""

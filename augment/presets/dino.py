@@ -33,7 +33,7 @@ dino_r50 = Recipe(name="dino_r50", views=(*pair((0.14, 1.0)), local(8, (0.05, 0.
 dino_2x224 = Recipe(name="dino_2x224", views=pair((0.14, 1.0)))
 
 
-def _small(group: str, size_px: int, scale: tuple[float, float], *more: Op, count: int = 1) -> View:
+def small(group: str, size_px: int, scale: tuple[float, float], *more: Op, count: int = 1) -> View:
     """Without blur: 32 px images have little to lose."""
     return View(group=group, count=count, size_px=size_px, ops=(
         bicubic_crop(size_px, scale), Flip(p=0.5), JITTER, GRAY, *more, IMAGENET,
@@ -41,11 +41,11 @@ def _small(group: str, size_px: int, scale: tuple[float, float], *more: Op, coun
 
 
 dino_cifar = Recipe(name="dino_cifar", views=(
-    _small("global", 32, (0.4, 1.0)),
-    _small("global", 32, (0.4, 1.0), Solarize(p=0.2, threshold=128)),
-    _small("local", 16, (0.05, 0.4), count=6),
+    small("global", 32, (0.4, 1.0)),
+    small("global", 32, (0.4, 1.0), Solarize(p=0.2, threshold=128)),
+    small("local", 16, (0.05, 0.4), count=6),
 ))
-dino_2x32 = Recipe(name="dino_2x32", views=(_small("global", 32, (0.2, 1.0), count=2),))
+dino_2x32 = Recipe(name="dino_2x32", views=(small("global", 32, (0.2, 1.0), count=2),))
 
 _CODE = "facebookresearch/dino @ 7c446df; arXiv 2104.14294"
 

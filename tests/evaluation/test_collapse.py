@@ -63,6 +63,8 @@ def test_healthy_runs_are_not_accused(row: dict[str, float]) -> None:
     ({"teacher_entropy": 0.999, "kl": 0.001}, ["teacher_entropy 0.999, kl 0.001,", "all prototypes alike", "lower temperature"]),
     ({"variance": 0.95, "invariance": 0.001}, ["variance 0.95, invariance 0.001,", "shrink to one point", "model.variance"]),
     ({"off_diagonal": 0.62, "diagonal": 0.99}, ["off_diagonal 0.62, diagonal 0.99,", "say the same", "model.off_diagonal"]),
+    ({"region_teacher_marginal_entropy": 0.02}, ["region_teacher_marginal_entropy 0.02,", "all regions to one prototype"]),
+    ({"region_teacher_entropy": 0.99, "region_kl": 0.01}, ["region_kl 0.01,", "every region to all prototypes alike"]),
 ])
 def test_each_sign_is_named_with_its_value_and_what_helps(change: dict[str, float], words: list[str]) -> None:
     watch = CollapseWatch()
