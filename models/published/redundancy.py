@@ -44,7 +44,7 @@ REDUNDANCY = (
             "resnet50x2": Variant("a ResNet-50 with twice the channels", {"width": 2.0}),
             "resnet200x2": Variant("a ResNet-200 with twice the channels", {"backbone": "resnet200", "width": 2.0}),
             # Reported, unverified; the authors prefer the code's pair.
-            "symmetric": Variant("the paper's text: one recipe for both views", numbers={"recipe": "vicreg_paper"}),
+            "symmetric": Variant("one recipe for both views, as the text is reported", numbers={"recipe": "vicreg_paper"}),
         },
     ),
 )
