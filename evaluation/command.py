@@ -28,6 +28,7 @@ from ..models.training.overrides import filled, plain, split
 from ..models.training.step import autocast_for
 from ..pipelines.remote.options import Remote
 from ..pipelines.source import open_source
+from . import attention
 from .encoder import open_encoder
 from .pictures import Pictures
 from .resumable import Stopped
@@ -100,6 +101,9 @@ class EvalConfig:
 def main(words: Sequence[str]) -> int:
     """Run `viewmill eval WORDS` and print what came of it; the exit status is 130 after SIGINT, else 0. Under torchrun every
     rank calls it; rank 0 writes and prints."""
+    first = next((place for place, word in enumerate(words) if "=" not in word), None)
+    if first is not None and words[first] == "attention":
+        return attention.main([*words[:first], *words[first + 1 :]])
     name, what, config, own = read(words)
     world = process.start(config.device)
     try:
@@ -207,9 +211,12 @@ def in_words(name: str, result: Mapping[str, Any]) -> str:
 
 def manual(name: str | None = None) -> str:
     """All keys; with a protocol, its own too. Raises ValueError for an unknown one."""
+    if name == "attention":
+        return attention.manual()
     if name is not None and name not in PROTOCOLS:
         raise ValueError(f"viewmill eval has no protocol {name!r}; {nearest(name, list(PROTOCOLS))}")
-    lines = [HEAD, "Protocols:", *(f"  {each:<10} {protocol.about}" for each, protocol in PROTOCOLS.items()), ""]
+    lines = [HEAD, "Protocols:", *(f"  {each:<10} {protocol.about}" for each, protocol in PROTOCOLS.items()),
+             "", "A picture instead of figures:", "  attention  where the class token of a vision transformer looks", ""]
     if name is not None:
         lines += [f"Keys of {name}:", *rows(describe(type(PROTOCOLS[name].defaults({})))), ""]
     return "\n".join([*lines, "Keys of all:", *rows(describe(EvalConfig))])
