@@ -1,4 +1,4 @@
-"""A run in which views have little in common, so that they are soonest made to agree by a collapse: whether the run's own watch
+"""Runs in which views have little in common, so that they are soonest made to agree by a collapse: whether the run's own watch
 says so. Shared by the tests of methods without negatives."""
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from viewmill.models.training.config import HealthConfig, OptimizerConfig
 from viewmill.models.training.optimizer import build_optimizer
 from viewmill.models.training.step import learn
 
-from .batches import batch_of
+from .batches import batch_of, random_views
 
 EVERY, IMAGES, BATCH, SIDE = 20, 256, 32, 16
 
@@ -35,6 +35,22 @@ def watched(method: Method, steps: int, rate: float = 0.3) -> tuple[str | None, 
         values = method(batch)
         learn(method, optimizer, values["loss"], rate, None, 0.25 * step / steps)
         if step % EVERY == 0:
+            row = {name: float(value.detach()) for name, value in values.items()} | monitor.measure(step, method, batch.views)
+            said = said or monitor.verdict(row)
+    return said, row
+
+
+def watched_teacher(method: Method, noise: float, steps: int = 60) -> tuple[str | None, dict[str, float]]:
+    """(what is said of a collapse, if anything; the last measurement) of a method with a teacher, on 64 pictures of noise, in
+    each view `noise` times as much more of it: the quickest that AdamW can learn is to let one prototype win."""
+    base = random_views(1, 64, SIDE)
+    optimizer = build_optimizer(method, OptimizerConfig(name="adamw", lr=1e-3, scaling="none", weight_decay=0.0))
+    monitor, said, row = Monitor(HealthConfig(every=10), 10, steps, 64), None, {}
+    for step in range(1, steps + 1):
+        batch = batch_of(base + noise * random_views(2, 64, SIDE, seed=step))
+        values = method(batch)
+        learn(method, optimizer, values["loss"], 1e-3, 3.0, 1e-6, clip_mode="per-tensor")
+        if step % 10 == 0:
             row = {name: float(value.detach()) for name, value in values.items()} | monitor.measure(step, method, batch.views)
             said = said or monitor.verdict(row)
     return said, row

@@ -18,6 +18,7 @@ from viewmill.models.training.step import learn
 
 from ..world import World
 from .batches import batch_of, random_views
+from .collapsing import watched_teacher
 
 TINY = {"backbone": "convnet4", "prototypes": 12, "head_hidden": 16, "head_bottleneck": 8}
 TINY_VIT = {**TINY, "backbone": "vit_tiny_patch16_224", "patch_px": 4, "embed_dim": 12, "depth": 2, "heads": 3, "drop_path": 0.0}
@@ -256,6 +257,17 @@ def test_centering_and_sharpening_each_prevent_the_collapse_that_the_other_bring
         learn(method, optimizer, values["loss"], 3e-3, 3.0, 1e-6, clip_mode="per-tensor")
     assert entropy[0] <= float(values["teacher_entropy"]) <= entropy[1] + 1e-6
     assert marginal[0] <= float(values["teacher_marginal_entropy"]) <= marginal[1] + 1e-6
+
+
+@pytest.mark.parametrize("centering", [True, False])
+def test_health_tells_of_the_collapse_that_centering_prevents(centering: bool) -> None:
+    method = small(prototypes=64, head_hidden=64, head_bottleneck=32, frozen_epochs=0, teacher_momentum=0.9, centering=centering)
+    said, row = watched_teacher(method, noise=0.9)
+    if centering:
+        assert said is None and row["teacher_marginal_entropy"] > 0.2 and row["embed_rankme"] > 5
+    else:
+        assert said is not None and "the teacher gives all images to one prototype" in said
+        assert row["teacher_marginal_entropy"] < 0.1
 
 
 def test_what_does_not_fit_is_refused() -> None:

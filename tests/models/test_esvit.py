@@ -21,6 +21,7 @@ from viewmill.models.training.step import learn
 
 from ..world import World
 from .batches import batch_of, random_views
+from .collapsing import watched_teacher
 from .ranks import Told, assert_alike, steps_of
 
 TINY = {"backbone": "convnet4", "prototypes": 12, "head_hidden": 16, "head_bottleneck": 8, "teacher_temperature": 0.05,
@@ -204,6 +205,20 @@ def test_built_it_is_in_train_mode_as_dino_is() -> None:
     method = small(backbone="resnet18")
     assert all(part.training for part in method.modules())
     assert all(int(m.num_batches_tracked) == 0 for m in method.modules() if isinstance(m, nn.BatchNorm2d))
+
+
+@pytest.mark.parametrize("centering", [True, False])
+def test_health_tells_of_the_collapse_that_centering_prevents(centering: bool) -> None:
+    torch.manual_seed(0)
+    fields = {**TINY, "prototypes": 64, "head_hidden": 64, "head_bottleneck": 32, "teacher_temperature": 0.04, "frozen_epochs": 0,
+              "teacher_momentum": 0.9, "trainable_gain": False}
+    method = EsViT(EsViTConfig(**fields, centering=centering), image_px=16)  # type: ignore[arg-type]
+    said, row = watched_teacher(method, noise=0.8)
+    if centering:
+        assert said is None and min(row["teacher_marginal_entropy"], row["region_teacher_marginal_entropy"]) > 0.2
+    else:
+        assert said is not None and "to one prototype" in said
+        assert max(row["teacher_marginal_entropy"], row["region_teacher_marginal_entropy"]) < 0.1
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import torch
 from viewmill import models
 from viewmill.augment import presets
 from viewmill.models import METHODS, MethodInfo, build, method_info
@@ -61,6 +62,13 @@ def test_each_variant_is_a_run(name: str, variant: str) -> None:
     assert recipe.name == of.numbers.get("recipe", info.recipe)
     assert {key: getattr(run.model, key) for key in of.fields} == of.fields
     assert of.about and (of.fields or of.numbers)
+
+
+@pytest.mark.parametrize(("name", "variant"), [(name, variant) for name, info in METHODS.items() for variant in info.variants])
+def test_each_variants_network_can_be_built(name: str, variant: str) -> None:
+    info = method_info(name)
+    with torch.device("meta"):  # shapes without numbers
+        assert build(name, info.config(**info.variants[variant].fields), image_px=224).feature_dim > 0
 
 
 def test_a_variant_changes_what_it_names_and_words_change_it_further(monkeypatch: pytest.MonkeyPatch) -> None:
