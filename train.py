@@ -71,14 +71,15 @@ def read(words: Sequence[str]) -> tuple[RunConfig, Recipe]:
     if not words or "=" in words[0]:
         raise ValueError(f"which method? viewmill train METHOD data=... [key=value ...], METHOD one of {', '.join(METHODS)}")
     info = method_info(words[0])
-    named = [word.removeprefix("variant=") for word in words[1:] if word.startswith("variant=")]
-    words = [word for word in words if not word.startswith("variant=")]
+    given = [word.removeprefix("--") for word in words[1:]]
+    named = [word.removeprefix("variant=") for word in given if word.startswith("variant=")]
+    given = [word for word in given if not word.startswith("variant=")]
     variant = named[-1] if named else None
     # A recipe for 32 px images brings the network and the numbers for such images; each can still be given.
-    others = {word.removeprefix("recipe=") for word in words[1:] if word.startswith("recipe=")} - {info.recipe}
+    others = {word.removeprefix("recipe=") for word in given if word.startswith("recipe=")} - {info.recipe}
     small = any(name in PRESETS and PRESETS[name].recipe.instances[0].size_hw == (32, 32) for name in others)
     fields = {**(info.fields_32px if small else {}), **info.variant(variant).fields}
-    return resolve(info.name, words[1:], info.numbers(small=small, variant=variant), info.config(**fields))
+    return resolve(info.name, given, info.numbers(small=small, variant=variant), info.config(**fields))
 
 
 def train(config: RunConfig, recipe: Recipe) -> dict[str, Any]:

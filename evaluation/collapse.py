@@ -10,7 +10,7 @@ FIRST, IN_A_ROW = 2, 3
 """Measurements that are not judged, and how many of the judged that follow each other need the same sign."""
 
 ENOUGH_IMAGES = 32
-"""RankMe is at most the number of images: of fewer, a low one says nothing."""
+"""RankMe is at most the number of images, and features of few images agree by chance: of fewer, neither says anything."""
 
 # Measured on CIFAR-10: nine untrained networks with SimCLR's head have a std of 0.02 to 0.42, a rank of 1 to 46 and cosines of
 # negatives up to 1.0000, so that no level tells them from collapsed ones, and only time does. Twenty steps later SimCLR's
@@ -60,11 +60,11 @@ _SIGNS = (
     *(Sign((f"{prefix}_rankme",), _flat(prefix), f"{what} of all images lie in very few directions", _AGREE)
       for prefix, what in (("health", "features"), ("embed", "embeddings"))),
     *(Sign((f"{prefix}teacher_marginal_entropy",), _one(prefix), f"the teacher gives all {what}s to one prototype",
-           "try a stronger centring (a lower momentum of the centre) or a higher temperature of the teacher")
+           "try a stronger centring (a lower model.center_momentum) or a higher model.teacher_temperature")
       for prefix, what in (("", "image"), ("region_", "region"))),
     *(Sign((f"{prefix}teacher_entropy", f"{prefix}kl"), _uniform(prefix),
            f"the teacher gives every {what} to all prototypes alike",
-           "try a lower temperature of the teacher, a longer warm-up of it, or prototypes that stay frozen for longer")
+           "try a lower model.teacher_temperature, a longer warm-up of it, or a higher model.frozen_epochs")
       for prefix, what in (("", "image"), ("region_", "region"))),
     Sign(("variance", "invariance"), lambda row: row["variance"] > SHRUNK, "embeddings of all images shrink to one point",
          "try a higher model.variance or a lower optimizer.lr"),
@@ -96,7 +96,7 @@ class CollapseWatch:
             return None
         for sign in _SIGNS:
             judged = all(row.get(name) is not None for name in sign.names)
-            if sign.names[0].endswith("_rankme"):
+            if sign.names[0].endswith(("_rankme", "off_diagonal")):
                 judged = judged and self.images >= ENOUGH_IMAGES
             count = self._since[sign] = self._since.get(sign, 0) + 1 if judged and sign.shows(row) else 0
             if count == IN_A_ROW:

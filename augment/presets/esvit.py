@@ -1,4 +1,4 @@
-"""EsViT (Li et al. 2021, arXiv:2106.09785): the views of DINO."""
+"""EsViT (Li et al. 2022, arXiv:2106.09785): the views of DINO."""
 
 from __future__ import annotations
 

@@ -33,13 +33,14 @@ _DINO_VARIANTS = {
                      {"epochs": 800, "batch_size": 1024, "recipe": "dino_800ep", "schedule": {"final_lr": 1e-5}, **_FULL}),
     "vitb16": Variant("the published ViT-B/16", {**_VIT_B_FIELDS, "backbone": "vit_base_patch16_224"}, _VIT_B),
     "vitb8": Variant("the published ViT-B/8", {**_VIT_B_FIELDS, "backbone": "vit_base_patch8_224"}, _VIT_B),
-    "resnet50_100ep": Variant("the README's ResNet-50, on 8 GPUs", {"backbone": "resnet50"}, {
+    "resnet50_100ep": Variant("the README's ResNet-50, on 8 GPUs", {"backbone": "resnet50", "patch_px": None}, {
         "recipe": "dino_r50",
         "optimizer": {"name": "sgd", "lr": 0.03, "weight_decay": 1e-4, "final_weight_decay": None},
     }),
-    # On 80 GPUs of 51 images, by the first author; all the rest, the head's batch norm too, is from third parties' copies of the
-    # authors' arguments, unverified.
-    "resnet50": Variant("the published ResNet-50", {**_WARM, "backbone": "resnet50", "head_norm": True, "prototypes": 60000}, {
+    # On 80 GPUs of 51 images, by the first author; all the rest, the head's batch norm and the views too (recipe=dino_r50 has
+    # smaller local ones), is from third parties' copies of the authors' arguments, unverified.
+    "resnet50": Variant("the published ResNet-50", {**_WARM, "backbone": "resnet50", "patch_px": None, "head_norm": True,
+                                                    "prototypes": 60000}, {
         "epochs": 800, "batch_size": 4080, "recipe": "dino_800ep", "clip_grad": None,
         "optimizer": {"name": "lars", "lr": 0.3, "weight_decay": 1e-4, "final_weight_decay": None},
         "schedule": {"final_lr": 0.0048},
@@ -47,18 +48,19 @@ _DINO_VARIANTS = {
 }
 
 # All of 512 images; larger networks and windows as the configurations in microsoft/esvit, experiments/imagenet/swin, have them.
-# By their folders' names, the authors' runs of Swin-B and of windows of 14 had the loss of regions in the last 100 or 120 epochs
-# alone, and Swin-B's with windows of 14 held the gains.
+# Where the authors' runs had the loss of regions is by their folders' names, and so is that one of them held the gains.
 _ESVIT_VARIANTS = {
     f"swin_{size}" + ("_w14" if window else ""): Variant(
-        f"Swin-{size[0].upper()}, windows of {window or 7}",
+        f"Swin-{size[0].upper()}, windows of {window or 7}"
+        + ("" if (size, window) == ("small", None) else "; the authors had regions in the last 100 or 120 epochs alone"),
         {"backbone": f"swin_{size}_patch4_window7_224", **({"window": window} if window else {}),
          "drop_path": 0.1 if size == "tiny" else 0.2,
          **({"trainable_gain": False} if (size, window) == ("base", 14) else {})})
     for size, window in (("small", None), ("base", None), ("tiny", 14), ("small", 14), ("base", 14))
 }
 # Its further numbers are not known here.
-_ESVIT_VARIANTS["resnet50"] = Variant("ResNet-50", {"backbone": "resnet50"})
+_ESVIT_VARIANTS["resnet50"] = Variant("ResNet-50", {
+    "backbone": "resnet50", "patch_px": None, "window": None, "embed_dim": None})
 
 DISTILLATION = (
     MethodInfo(

@@ -21,7 +21,7 @@ _SMALL = ("model.backbone=convnet4", "model.queue=1024", "model.bn_splits=4", "m
 
 
 def _r50(epochs: int, lr: float, weight_decay: float, momentum: float = 0.99) -> Variant:
-    return Variant(f"a ResNet-50 of {epochs} epochs", {"backbone": "resnet50", "momentum": momentum}, {
+    return Variant(f"a ResNet-50 of {epochs} epochs", {"backbone": "resnet50", "patch_px": None, "momentum": momentum}, {
         "epochs": epochs, "recipe": "moco_v3_r50", "schedule": {"warmup_epochs": 10},
         "optimizer": {"name": "lars", "lr": lr, "weight_decay": weight_decay, "exclude": "norm-and-bias"}})
 

@@ -15,14 +15,18 @@ REDUNDANCY = (
         name="barlow_twins", module="barlow_twins", cls="BarlowTwins", recipe="barlow", recipe_32px="barlow_cifar",
         paper="Zbontar et al. 2021, Barlow Twins: Self-Supervised Learning via Redundancy Reduction, arXiv:2103.03230",
         published={
-            # 1.6 for weights and 0.0384 for the rest at 2048, and a thousandth of both at last. The rate of the rest belongs to a
-            # gradient that is 1 / W of ours on the authors' W devices (models/barlow_twins.py): optimizer.spared_lr=0.0048 / W
-            # is theirs. The paper's weight decay is reported as 1.5e-6, unverified.
+            # 1.6 for weights and 0.0384 for the rest at 2048, and a thousandth of both at last. Rate and decay belong to a
+            # gradient that is 1 / W of ours on the authors' W devices (models/barlow_twins.py), see the variant. The paper's
+            # weight decay is reported as 1.5e-6, unverified.
             "epochs": 1000, "batch_size": 2048, "recipe": "barlow", "clip_grad": None,
             "optimizer": {"name": "lars", "lr": 0.2, "spared_lr": 0.0048, "scaling": "linear", "weight_decay": 1e-6,
                           "momentum": 0.9, "exclude": "norm-and-bias"},
-            "schedule": {"warmup_epochs": 10, "final_lr": 1.6e-3},
+            "schedule": {"warmup_epochs": 10, "final_share": 1e-3},
         },
+        # The step of what LARS does not adapt is 0.0048 times a sixteenth of the gradient; where it adapts, the decay weighs
+        # sixteen times as much beside the gradient. W = 16 is the README's, unverified.
+        variants={"as_16_devices": Variant("with the exact gradient, the steps that the authors' code takes on 16 devices",
+                                           numbers={"optimizer": {"spared_lr": 3e-4, "weight_decay": 1.6e-5}})},
         fields_32px=_CIFAR, metric="knn", small=(*_SMALL, "optimizer.spared_lr=null", "schedule.final_lr=0"),
     ),
     MethodInfo(
@@ -33,12 +37,12 @@ REDUNDANCY = (
             "epochs": 1000, "batch_size": 2048, "recipe": "vicreg", "clip_grad": None,
             "optimizer": {"name": "lars", "lr": 0.2, "scaling": "linear", "weight_decay": 1e-6, "momentum": 0.9,
                           "exclude": "norm-and-bias"},
-            "schedule": {"warmup_epochs": 10, "final_lr": 1.6e-3},  # a thousandth of the peak
+            "schedule": {"warmup_epochs": 10, "final_share": 1e-3},
         },
         fields_32px=_CIFAR, metric="knn", small=(*_SMALL, "schedule.final_lr=0"),
         variants={
             "single_node": Variant("the README's run on 8 GPUs", numbers={
-                "epochs": 100, "batch_size": 512, "optimizer": {"lr": 0.3}, "schedule": {"final_lr": 6e-4}}),
+                "epochs": 100, "batch_size": 512, "optimizer": {"lr": 0.3}}),
             # Of the wider networks the repository gives the results alone (75.5 and 77.3 of a linear probe on ImageNet): that
             # their runs had the main one's numbers is unverified. The authors' first convolution is wider too, ours is not.
             "resnet50x2": Variant("a ResNet-50 with twice the channels", {"width": 2.0}),

@@ -138,9 +138,14 @@ def restore(state: Mapping[str, Any], method: nn.Module, optimizer: torch.optim.
 
     A rank that the checkpoint does not know, after a change of world size, keeps the random state it began with.
     """
+    # Whose rates are whose, and what decays, is this run's: rates may change on the way.
+    own: list[dict[str, Any]] = [{name: group[name] for name in ("scale", "constant", "decays") if name in group}
+                                 for group in optimizer.param_groups]
     try:
         method.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
+        for group, kept in zip(optimizer.param_groups, own, strict=True):
+            group.update(kept)
         take_rows(method, state.get("rows", {}))  # checkpoints of old have none
     except (RuntimeError, KeyError) as error:
         first = str(error).strip().splitlines()[-1].strip()

@@ -15,6 +15,8 @@ HEAD = """Usage: viewmill train METHOD data=... [KEY=VALUE]...
 Pretrain METHOD on images. The same command again goes on from the last checkpoint, within the epoch where it stopped;
 SIGTERM and Ctrl-C finish the step and save first. Several processes: torchrun --nproc-per-node N train.py METHOD ...
 
+variant=NAME takes the numbers of another published run of a method, where `train METHOD --help` names one.
+
   viewmill train simclr data='cifar10/train-{0000..0009}.tar' recipe=simclr_cifar knn.test_data='cifar10/test-*.tar'
 """
 
@@ -27,6 +29,8 @@ def train_manual(method: str | None = None) -> str:
         info = method_info(method)
         defaults = {"out": f"runs/{method}"}
         defaults |= _flat(info.published)
+        if "schedule.final_share" in defaults:
+            defaults["schedule.final_lr"] = f"{defaults['schedule.final_share']} of the peak"
         lines += [f"Keys of {method}:"]
         own = info.config()
         lines += rows([(f"model.{f.name}", shown(getattr(own, f.name)), f.metadata.get("meaning", "")) for f in fields(own)])

@@ -14,28 +14,33 @@ from ...augment.op import nearest
 from ...augment.presets import recipe as named_recipe
 from ...augment.recipe import Recipe, View
 from .config import OptimizerConfig, RunConfig, ScheduleConfig, shown
+from .schedule import peak_rate
 
 PATHS = frozenset({"data", "test_data", "out", "resume", "knn.data", "knn.test_data"})
 
 
 def resolve(method: str, assignments: Sequence[str], published: Mapping[str, Any], model: Any) -> tuple[RunConfig, Recipe]:
     """The run and its recipe. published: {"epochs", "batch_size", "recipe", "clip_grad", "optimizer": {...}, "schedule":
-    {...}} of the method; model: its Config with the published values. assignments: "key=value", the last of a key wins.
+    {...}} of the method, where schedule's "final_share" may stand for final_lr: the last rate over the peak; model: its Config
+    with the published values. assignments: "key=value", the last of a key wins.
 
     Raises ValueError, one line: an unknown key with the nearest known one, a value of the wrong type, no data.
     """
     pairs = [split(assignment) for assignment in assignments]
     numbers = {key: value for key, value in published.items() if key not in ("optimizer", "schedule")}
+    schedule = dict(published["schedule"])
+    final_share = schedule.pop("final_share", None)
     base = RunConfig(
         **{"method": method, "data": "unset", "out": f"runs/{method}", "model": model, **numbers},
         optimizer=OptimizerConfig(**published["optimizer"]),
-        schedule=ScheduleConfig(**published["schedule"]),
+        schedule=ScheduleConfig(**schedule),
     )
-    config = filled(base, [(key, text) for key, text in pairs if not key.startswith("recipe.")])
+    config = filled(base, [(key, text) for key, text in pairs if not key.startswith("recipe.")], ["variant"])
     if "data" not in (key for key, _ in pairs):
         raise ValueError(f"{method} needs images: data=PATTERN, for example data='train-{{0000..0009}}.tar' or data=FOLDER")
     asked = {key for key, _ in pairs}
     _refuse_unused(config, asked)
+    config = _end_below_peak(config, None if "schedule.final_lr" in asked else final_share)
     config = _fit_steps(_shorter_warmup(config, "schedule.warmup_epochs" in asked), "schedule.steps_at" in asked, base)
     recipe = named_recipe(config.recipe)
     for key, text in pairs:
@@ -111,6 +116,18 @@ def _shorter_warmup(config: RunConfig, asked: bool) -> RunConfig:
     if asked:
         raise ValueError(f"schedule.warmup_epochs={config.schedule.warmup_epochs:g} needs to be below epochs={config.epochs}")
     return replace(config, schedule=replace(config.schedule, warmup_epochs=config.epochs / 10))
+
+
+def _end_below_peak(config: RunConfig, final_share: float | None) -> RunConfig:
+    of, peak = config.schedule, peak_rate(config.optimizer, config.batch_size)
+    if of.law != "cosine":
+        return config
+    if final_share is not None:
+        return replace(config, schedule=replace(of, final_lr=final_share * peak))
+    if of.final_lr > peak:
+        raise ValueError(f"schedule.final_lr={of.final_lr:g}, where the cosine ends, needs to be at most its peak, here {peak:g} "
+                         "(optimizer.lr, scaled to the batch); use for example schedule.final_lr=0")
+    return config
 
 
 def _fit_steps(config: RunConfig, asked: bool, published: RunConfig) -> RunConfig:

@@ -59,8 +59,9 @@ def test_healthy_runs_are_not_accused(row: dict[str, float]) -> None:
     ({"embed_std": 0.0048, "embed_negative": 1.0}, ["embed_std 0.0048, embed_negative 1,", "embeddings of all images are alike"]),
     ({"health_std": 0.021, "health_negative": 0.9993}, ["health_std 0.021, health_negative 0.999,", "features of all images"]),
     ({"embed_rankme": 2.45}, ["embed_rankme 2.45,", "very few directions"]),  # a last batch norm keeps the std
-    ({"teacher_marginal_entropy": 0.03}, ["teacher_marginal_entropy 0.03,", "one prototype", "centring"]),
-    ({"teacher_entropy": 0.999, "kl": 0.001}, ["teacher_entropy 0.999, kl 0.001,", "all prototypes alike", "lower temperature"]),
+    ({"teacher_marginal_entropy": 0.03}, ["teacher_marginal_entropy 0.03,", "one prototype", "lower model.center_momentum"]),
+    ({"teacher_entropy": 0.999, "kl": 0.001}, ["teacher_entropy 0.999, kl 0.001,", "all prototypes alike",
+                                               "lower model.teacher_temperature"]),
     ({"variance": 0.95, "invariance": 0.001}, ["variance 0.95, invariance 0.001,", "shrink to one point", "model.variance"]),
     ({"off_diagonal": 0.62, "diagonal": 0.99}, ["off_diagonal 0.62, diagonal 0.99,", "say the same", "model.off_diagonal"]),
     ({"region_teacher_marginal_entropy": 0.02}, ["region_teacher_marginal_entropy 0.02,", "all regions to one prototype"]),
@@ -74,8 +75,8 @@ def test_each_sign_is_named_with_its_value_and_what_helps(change: dict[str, floa
 
 
 def test_a_rank_of_few_images_says_nothing() -> None:
-    low = HEALTHY | {"health_rankme": 1.9, "embed_rankme": 1.9}
-    assert said([low] * 9, CollapseWatch(images=31)) == [] and said([low] * 9, CollapseWatch(images=32)) == [4]
+    for low in (HEALTHY | {"health_rankme": 1.9, "embed_rankme": 1.9}, HEALTHY | {"off_diagonal": 0.6, "diagonal": 0.9}):
+        assert said([low] * 9, CollapseWatch(images=31)) == [] and said([low] * 9, CollapseWatch(images=32)) == [4]
 
 
 def test_lines_without_health_and_values_that_are_not_finite_are_passed_over() -> None:

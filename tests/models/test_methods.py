@@ -64,7 +64,8 @@ def test_each_variant_is_a_run(name: str, variant: str) -> None:
     assert of.about and (of.fields or of.numbers)
 
 
-@pytest.mark.parametrize(("name", "variant"), [(name, variant) for name, info in METHODS.items() for variant in info.variants])
+@pytest.mark.parametrize(("name", "variant"), [(name, variant) for name, info in METHODS.items()
+                                               for variant, of in info.variants.items() if of.fields])
 def test_each_variants_network_can_be_built(name: str, variant: str) -> None:
     info = method_info(name)
     with torch.device("meta"):  # shapes without numbers
@@ -85,6 +86,15 @@ def test_a_variant_changes_what_it_names_and_words_change_it_further(monkeypatch
         read(["simclr", "data=train.tar", "variant=long"])
     with pytest.raises(ValueError, match="mae has no variant 'long'; it has none; leave variant out"):
         read(["mae", "data=train.tar", "variant=long"])
+    with pytest.raises(ValueError, match="unknown key 'varaint'; did you mean 'variant'"):
+        read(["simclr", "data=train.tar", "varaint=longer"])
+
+
+def test_words_may_begin_with_two_dashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METHODS, "simclr", replace(METHODS["simclr"], variants={"longer": Variant("", numbers={"epochs": 300})}))
+    plain = read(["simclr", "data=train.tar", "recipe=simclr_cifar", "variant=longer", "epochs=7"])
+    assert read(["simclr", "--data=train.tar", "--recipe=simclr_cifar", "--variant=longer", "--epochs=7"]) == plain
+    assert plain[0].model.backbone == "resnet18"
 
 
 def test_any_recipe_for_32_px_brings_the_network_for_it() -> None:

@@ -59,7 +59,7 @@ def test_the_published_heads() -> None:
 def test_published_numbers() -> None:
     run, views = read(["simsiam", "data=train.tar"])
     assert (run.epochs, run.batch_size, peak_rate(run.optimizer, run.batch_size)) == (100, 512, pytest.approx(0.1))
-    assert (run.schedule.per, run.schedule.warmup_epochs, run.optimizer.momentum) == ("epoch", 0, 0.9)
+    assert (run.optimizer.name, run.schedule.law, run.schedule.per, run.optimizer.momentum) == ("sgd", "cosine", "epoch", 0.9)
     groups = parameter_groups(small(), run.optimizer)
     assert {group["weight_decay"] for group in groups} == {1e-4}  # of all weights, biases and norms too
     run, _ = read(["simsiam", "data=train.tar", "variant=batch256"])

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from viewmill.models.training import checkpoint
+from viewmill.models.training.config import OptimizerConfig
+from viewmill.models.training.optimizer import build_optimizer, set_rate
 
 RUN = {"method": "simclr", "seed": 1, "batch_size": 64, "model": {"backbone": "resnet18", "dim": 128},
        "optimizer": {"name": "lars", "lr": 0.3}, "epochs": 5}
@@ -106,6 +109,35 @@ def test_a_checkpoint_of_another_run_is_refused_in_one_line(run: dict, recipe: d
 def test_epochs_and_rates_may_change_on_the_way() -> None:
     longer = {**RUN, "epochs": 50, "optimizer": {"name": "lars", "lr": 0.1}}
     checkpoint.refuse_unlike(Path("step-1.pt"), state(1), longer, 1, RECIPE)
+
+
+class Nothing:
+    """Stands for a loader."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
+def test_a_resumed_run_has_its_own_rates_and_the_optimizers_momentum() -> None:
+    def run(**changes: Any) -> tuple[nn.Module, torch.optim.Optimizer]:
+        layer = nn.Linear(2, 1)
+        config = OptimizerConfig(**{"name": "sgd", "lr": 0.2, "spared_lr": 0.1, "scaling": "none", "weight_decay": 0.0} | changes)
+        return layer, build_optimizer(layer, config)
+
+    layer, optimizer = run()
+    set_rate(optimizer, 0.2)
+    layer(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    saved = {**checkpoint.snapshot(layer, optimizer, Nothing(), [checkpoint.random_state()], {}), "step": 1, "knn_step": -1}
+    for changes, rates in (({}, [0.2, 0.1]), ({"spared_lr": 0.05}, [0.2, 0.05]), ({"lr": 0.4}, [0.4, 0.1])):
+        layer, optimizer = run(**changes)
+        assert checkpoint.restore(saved, layer, optimizer, Nothing(), 0) == (1, -1)
+        set_rate(optimizer, changes.get("lr", 0.2))
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(rates)
+        assert optimizer.state[layer.bias]["momentum_buffer"].tolist() == [1.0]
 
 
 def test_every_generator_comes_back(tmp_path: Path) -> None:

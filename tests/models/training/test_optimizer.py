@@ -77,7 +77,7 @@ def test_what_is_spared_the_decay_may_have_a_rate_of_its_own() -> None:
     optimizer = build_optimizer(net, replace(CONFIG, name="lars", lr=0.2, spared_lr=0.0048))
     set_rate(optimizer, 1.6)
     assert [group["lr"] for group in optimizer.param_groups] == [1.6, pytest.approx(0.0384)]
-    with pytest.raises(ValueError, match=r"optimizer\.spared_lr=0\.1 is for what exclude=norm-and-bias leaves out"):
+    with pytest.raises(ValueError, match=r"spared_lr=0\.1 is for what exclude=norm-and-bias leaves out"):
         replace(CONFIG, exclude="none", spared_lr=0.1)
     with pytest.raises(ValueError, match=r"optimizer\.spared_lr needs a number of at least 0, got -1"):
         replace(CONFIG, spared_lr=-1.0)

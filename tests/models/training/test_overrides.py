@@ -131,6 +131,24 @@ def test_a_published_warm_up_shrinks_with_a_short_run_but_one_asked_for_does_not
     assert error("epochs=5", "schedule.warmup_epochs=5") == "schedule.warmup_epochs=5 needs to be below epochs=5"
 
 
+def test_a_published_last_rate_may_be_a_share_of_the_peak() -> None:
+    def last(*words: str) -> float:
+        published = {**PUBLISHED, "schedule": {"warmup_epochs": 10, "final_share": 0.001}}
+        return resolve("simclr", ["data=train.tar", *words], published, Network())[0].schedule.final_lr
+
+    assert last() == pytest.approx(0.0048)  # of 0.3 * 4096 / 256
+    assert last("batch_size=256", "optimizer.lr=0.5") == pytest.approx(0.0005)
+    assert last("schedule.final_lr=0.1") == 0.1
+    assert last("schedule.law=steps", "schedule.steps_at=[5]") == 0
+
+
+def test_a_rate_does_not_rise_to_its_end() -> None:
+    assert error("batch_size=256", "schedule.final_lr=0.31") == (
+        "schedule.final_lr=0.31, where the cosine ends, needs to be at most its peak, here 0.3 (optimizer.lr, scaled to the "
+        "batch); use for example schedule.final_lr=0")
+    assert config("batch_size=256", "schedule.final_lr=0.3").schedule.final_lr == 0.3
+
+
 def stepped(*words: str) -> RunConfig:
     schedule = {"warmup_epochs": 0, "law": "steps", "steps_at": (30, 60, 90), "step_factor": 0.1}
     return resolve("simclr", ["data=train.tar", *words], {**PUBLISHED, "schedule": schedule}, Network())[0]

@@ -1,0 +1,94 @@
+"""Published runs, number by number, worked out by hand from the papers' codes: rates are those that the warm-up reaches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from viewmill.models import METHODS, build
+from viewmill.models.training.schedule import peak_rate
+from viewmill.train import read
+
+SPARED = "norm-and-bias"
+
+# words: optimizer, what is excluded, epochs, batch, peak, last rate, decay, last decay, warm-up, clipping, recipe
+RUNS: dict[str, tuple[Any, ...]] = {
+    # 0.2 and 0.3 times 4096 / 256
+    "byol": ("lars", SPARED, 1000, 4096, 3.2, 0, 1.5e-6, None, 10, None, "byol"),
+    "byol variant=300ep": ("lars", SPARED, 300, 4096, 4.8, 0, 1e-6, None, 10, None, "byol"),
+    "simsiam": ("sgd", "none", 100, 512, 0.1, 0, 1e-4, None, 0, None, "simsiam"),
+    # 0.2 times 2048 / 256, and a thousandth
+    "barlow_twins": ("lars", SPARED, 1000, 2048, 1.6, 1.6e-3, 1e-6, None, 10, None, "barlow"),
+    "barlow_twins variant=as_16_devices": ("lars", SPARED, 1000, 2048, 1.6, 1.6e-3, 1.6e-5, None, 10, None, "barlow"),
+    "vicreg": ("lars", SPARED, 1000, 2048, 1.6, 1.6e-3, 1e-6, None, 10, None, "vicreg"),
+    "vicreg variant=single_node": ("lars", SPARED, 100, 512, 0.6, 6e-4, 1e-6, None, 10, None, "vicreg"),
+    "vicreg variant=symmetric": ("lars", SPARED, 1000, 2048, 1.6, 1.6e-3, 1e-6, None, 10, None, "vicreg_paper"),
+    # 5e-4 times 512 / 256, or 1024 / 256
+    "dino": ("adamw", SPARED, 100, 512, 1e-3, 1e-6, 0.04, 0.4, 10, 3.0, "dino"),
+    "dino variant=vits16_300ep": ("adamw", SPARED, 300, 1024, 2e-3, 1e-6, 0.04, 0.4, 10, 3.0, "dino"),
+    "dino variant=vits16_800ep": ("adamw", SPARED, 800, 1024, 2e-3, 1e-5, 0.04, 0.4, 10, 3.0, "dino_800ep"),
+    "dino variant=vits8": ("adamw", SPARED, 800, 1024, 2e-3, 1e-5, 0.04, 0.4, 10, 3.0, "dino_800ep"),
+    "dino variant=vitb16": ("adamw", SPARED, 400, 1024, 3e-3, 2e-6, 0.04, 0.4, 10, 0.3, "dino_800ep"),
+    "dino variant=vitb8": ("adamw", SPARED, 400, 1024, 3e-3, 2e-6, 0.04, 0.4, 10, 0.3, "dino_800ep"),
+    "dino variant=resnet50_100ep": ("sgd", SPARED, 100, 512, 0.06, 1e-6, 1e-4, None, 10, 3.0, "dino_r50"),
+    "dino variant=resnet50": ("lars", SPARED, 800, 4080, 4.78125, 0.0048, 1e-4, None, 10, None, "dino_800ep"),
+    "esvit": ("adamw", SPARED, 300, 512, 1e-3, 1e-6, 0.04, 0.4, 10, 3.0, "esvit"),
+    "esvit variant=swin_base_w14": ("adamw", SPARED, 300, 512, 1e-3, 1e-6, 0.04, 0.4, 10, 3.0, "esvit"),
+    # 0.3 times 4096 / 256; 0.6 as it is
+    "swav": ("larc", "none", 100, 4096, 4.8, 0.0048, 1e-6, None, 10, None, "swav"),
+    "swav variant=batch256": ("larc", "none", 400, 256, 0.6, 0.0006, 1e-6, None, 0, None, "swav"),
+    "deepcluster_v2 variant=400ep": ("larc", "none", 400, 4096, 4.8, 0.0048, 1e-6, None, 10, None, "deepcluster_v2_400ep"),
+    # 1.5e-4 and 0.3 times 4096 / 256
+    "moco_v3": ("adamw", "none", 300, 4096, 2.4e-3, 0, 0.1, None, 40, None, "moco_v3_vit"),
+    "moco_v3 variant=r50_1000ep": ("lars", SPARED, 1000, 4096, 4.8, 0, 1.5e-6, None, 10, None, "moco_v3_r50"),
+}
+
+FIELDS: dict[str, dict[str, Any]] = {
+    "dino": {"backbone": "vit_small_patch16_224", "teacher_temperature": 0.04, "trainable_gain": False, "frozen_epochs": 1},
+    "dino variant=vits16_800ep": {"teacher_temperature": 0.07, "teacher_temperature_epochs": 30, "trainable_gain": True},
+    "dino variant=vits8": {"backbone": "vit_small_patch8_224", "trainable_gain": True},
+    "dino variant=vitb16": {"backbone": "vit_base_patch16_224", "teacher_temperature_epochs": 50, "trainable_gain": False,
+                            "frozen_epochs": 3},
+    "dino variant=resnet50": {"backbone": "resnet50", "head_norm": True, "prototypes": 60000},
+    "esvit variant=swin_base_w14": {"backbone": "swin_base_patch4_window7_224", "window": 14, "drop_path": 0.2},
+    "esvit variant=swin_tiny_w14": {"backbone": "swin_tiny_patch4_window7_224", "window": 14, "drop_path": 0.1},
+    "moco_v3 variant=r50_1000ep": {"backbone": "resnet50", "momentum": 0.996},
+    "swav variant=batch256": {"queue": 3840, "queue_epoch": 15},
+}
+
+
+@pytest.mark.parametrize("words", RUNS)
+def test_the_run(words: str) -> None:
+    method, *more = words.split()
+    run, recipe = read([method, "data=train.tar", *more])
+    of, plan = run.optimizer, run.schedule
+    name, exclude, epochs, batch, peak, final, decay, last_decay, warmup, clip, views = RUNS[words]
+    assert (of.name, of.exclude, run.epochs, run.batch_size) == (name, exclude, epochs, batch)
+    assert peak_rate(of, run.batch_size) == pytest.approx(peak) and plan.final_lr == pytest.approx(final)
+    assert (of.weight_decay, of.final_weight_decay, plan.warmup_epochs) == (pytest.approx(decay), last_decay, warmup)
+    assert (run.clip_grad, recipe.name) == (clip, views)
+    assert clip is None or run.clip_mode == "per-tensor"
+
+
+@pytest.mark.parametrize("words", FIELDS)
+def test_its_own_fields(words: str) -> None:
+    method, *more = words.split()
+    model = read([method, "data=train.tar", *more])[0].model
+    assert {name: getattr(model, name) for name in FIELDS[words]} == FIELDS[words]
+
+
+def test_barlow_twins_has_another_rate_for_what_does_not_decay() -> None:
+    assert read(["barlow_twins", "data=train.tar"])[0].optimizer.spared_lr == 0.0048
+    # 0.0048 / 16, and 16e-6: what a gradient that is a sixteenth makes of both.
+    of = read(["barlow_twins", "data=train.tar", "variant=as_16_devices"])[0].optimizer
+    assert (of.spared_lr, of.weight_decay) == (3e-4, 1.6e-5)
+
+
+@pytest.mark.parametrize(("name", "variant"), [(name, variant) for name in ("dino", "esvit", "moco_v3") for variant in
+                                               METHODS[name].variants if "50" in variant])
+def test_a_variant_with_another_kind_of_network_goes_with_views_of_32_px(name: str, variant: str) -> None:
+    run, _ = read([name, "data=train.tar", f"variant={variant}", f"recipe={METHODS[name].recipe_32px}"])
+    with torch.device("meta"):
+        method = build(name, run.model, image_px=32)
+    assert method.feature_dim == 2048
