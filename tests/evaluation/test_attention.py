@@ -47,6 +47,8 @@ def test_any_size_that_patches_divide_and_the_same_pictures_each_time(words: lis
     first, again = drawn(words, "samples=3", "image_px=48"), drawn(words, "samples=3", "image_px=48")
     assert first.shape == (3 * 192 + 2 * 4, 4 * 192 + 3 * 4, 3) and (first == again).all()
     assert drawn(words, "samples=20", "tile_px=32").shape[0] == 9 * 32 + 8 * 4  # all there are
+    of_timm = [words[0], "vit_tiny_patch16_224", *words[2:], "pretrained=false", "image_px=48", "samples=1", "tile_px=48"]
+    assert drawn(of_timm).shape == (48, 4 * 48 + 3 * 4, 3)
 
 
 def shown(shares: torch.Tensor, **fields: object) -> np.ndarray:
