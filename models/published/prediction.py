@@ -22,7 +22,8 @@ PREDICTION = (
         },
         variants={"40ep": _byol(40, 0.45, 0.97), "100ep": _byol(100, 0.45, 0.99), "300ep": _byol(300, 0.3, 0.99)},
         fields_32px={"backbone": "resnet18", "projector_hidden": 1024},
-        metric="knn",
+        # Classified linearly, as in the paper: on a part of the training images +7 points by a linear probe, +4.5 by neighbours.
+        metric="linear",
         # A target that follows faster than the published one, which in so few steps stays where it began.
         small=("model.backbone=convnet4", "model.projector_hidden=512", "model.projector_dim=128", "model.teacher_momentum=0.99",
                "batch_size=128", "epochs=3", "optimizer.name=adamw", "optimizer.lr=2e-3", "optimizer.scaling=none",
