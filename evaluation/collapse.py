@@ -21,7 +21,7 @@ ALIKE_STD, ALIKE_COSINE, FEW_DIRECTIONS = 0.05, 0.9975, 3.0
 ONE_PROTOTYPE, UNIFORM, NO_KL = 0.1, 0.98, 0.02
 
 # VICReg's embeddings shrink without their variance term, and keep their directions: neither std nor rank shows it. Measured on a
-# small network: its variance term is 0.6 before the first step, 0.93 to 0.99 sixty steps later; on CIFAR-10, where all three terms
+# small network: its variance term is 0.6 before the first step, 0.93 to 0.99 sixty steps later; on CIFAR-10, where all terms
 # count, 0.65 to 0.72. Without the second term of its loss Barlow Twins' features say the same: unlike ones correlate by 0.6 to
 # 0.76; with it by 0.2 to 0.4, on CIFAR-10 by 0.31 in the twentieth step and 0.2 later.
 SHRUNK, SAYS_THE_SAME = 0.9, 0.5
