@@ -100,7 +100,7 @@ DISTILLATION = (
         variants=_ESVIT_VARIANTS,
         metric="linear",  # as DINO, for the same reason
         small=("model.backbone=convnet4", "model.patch_px=null", "model.window=null", "model.embed_dim=null",
-               "model.prototypes=1024", "model.head_hidden=512", "model.head_bottleneck=128", "model.head_norm=true",
+               "model.prototypes=512", "model.head_hidden=256", "model.head_bottleneck=128", "model.head_norm=true",
                "model.trainable_gain=false", "model.frozen_epochs=0", "model.teacher_momentum=0.99",
                "model.teacher_temperature=0.04", "model.first_teacher_temperature=0.02", "model.teacher_temperature_epochs=1",
                "batch_size=128", "epochs=2", "optimizer.lr=2e-3", "optimizer.scaling=none", "optimizer.weight_decay=1e-4",
