@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .distributed import gather, rank, world_size
+from .rank_norm import is_over_ranks
 
 
 def in_parts(encoder: nn.Module, images: Tensor, parts: int) -> Tensor:
@@ -63,7 +64,7 @@ def collected(x: Tensor, order: Tensor) -> Tensor:
 def refuse_parts(encoder: nn.Module, images: int, splits: int, shuffle: bool) -> None:
     """Raise ValueError, one line, where a rank's images cannot be normalised in `splits` parts, or keys not be shuffled."""
     norms = [part for part in encoder.modules() if isinstance(part, _BatchNorm)]
-    synced = world_size() > 1 and any(isinstance(norm, nn.SyncBatchNorm) for norm in norms)
+    synced = world_size() > 1 and any(map(is_over_ranks, norms))
     if splits > 1 and synced:
         raise ValueError(f"sync_bn=true has batch norm over all ranks, model.bn_splits={splits} over parts of one; leave one out")
     if images % splits:

@@ -31,7 +31,7 @@ ONLY_IN = {
     "ray": ("pipelines/workers.py",),
     "pyarrow": ("pipelines/pack/sources/parquet.py",),
     # In evaluation: a network's layers by depth, and mixup.
-    "timm": ("models/backbone.py", "models/vit.py", "models/swin.py", "models/training/optimizer.py",
+    "timm": ("models/backbone.py", "models/vit.py", "models/swin.py", "models/rank_norm.py", "models/training/optimizer.py",
              "evaluation/finetune/pieces.py"),
 }
 

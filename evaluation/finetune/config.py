@@ -94,7 +94,7 @@ class FinetuneConfig:
     clip_grad: float | None = key("bound of the joint norm of all gradients", None)
     adapt_head: bool | None = key("optimizer=lars: adapt the new head's rate, too, and decay its weights", None)
     recipe: str | None = key("views that it trains on, at the encoder's size and normalisation: finetune, probe, ...", None)
-    sync_bn: bool = key("on CUDA: batch norm over all ranks", True)
+    sync_bn: bool = key("batch norm over all ranks; false: over each rank's own pictures", True)
     save_minutes: float = key("minutes between two checkpoints", 10.0)
     sidecar: bool = key("render views in a process of its own; false: in threads of this one", True)
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...augment.draw import DRAW_VERSION
+from ...models.rank_norm import over_ranks
 from ...models.training import checkpoint, process
 from ...models.training.errors import RunFailure
 from ...models.training.optimizer import clip
@@ -72,10 +73,9 @@ def _tuned(task: Task, train: Pictures, config: FinetuneConfig, classes: int, ob
                          "even one where images are mixed")
     course = config.course(len(train))
     process.seed_all(task.seed)
-    classifier: nn.Module = Classifier(task.encoder, classes, of)
-    if world.device.type == "cuda" and world.size > 1 and config.sync_bn:
-        classifier = nn.SyncBatchNorm.convert_sync_batchnorm(classifier)
-    assert isinstance(classifier, Classifier)
+    classifier = Classifier(task.encoder, classes, of)
+    if world.size > 1 and config.sync_bn:
+        over_ranks(classifier, world.device)
     classifier.to(world.device)
     process.seed_all(task.seed, world.rank)
     with training_loader(task, train, of.recipe, of.batch_size, config.sidecar) as loader:

@@ -172,7 +172,7 @@ class RunConfig:
     precision: Literal["auto", "fp32", "bf16"] = key("auto: bf16 autocast on CUDA, fp32 elsewhere", "auto")
     device: Literal["auto", "cpu", "cuda"] = key("auto: cuda where there is one", "auto")
     channels_last: bool = key("memory order of images and filters; often faster for convolutional networks", False)
-    sync_bn: bool | None = key("batch norm over all ranks; null: on CUDA yes, on the CPU no (it does not exist there)", None)
+    sync_bn: bool = key("batch norm over all ranks; false: over each rank's own images", True)
     torch_threads: int | None = key("threads of torch of each rank on the CPU; null: the cores that rendering leaves", None)
     resume: str = key("auto: go on from the last checkpoint in out, if any; never; or the path of a checkpoint", "auto")
     log_every: int = key("steps between two lines of metrics", 10)

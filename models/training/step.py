@@ -14,6 +14,7 @@ from ...augment.recipe import Recipe
 from .. import build
 from ..distributed import leave_alone
 from ..method import Method
+from ..rank_norm import is_over_ranks, over_ranks
 from ..views import Views
 from .config import RunConfig
 from .optimizer import build_optimizer, clip, set_decay, set_rate
@@ -31,12 +32,9 @@ def image_side(recipe: Recipe) -> int:
 
 
 def place(method: Method, config: RunConfig, world: World) -> Method:
-    """Onto the device, in the memory order asked for, with batch norm over all ranks where that exists."""
-    on_cuda = world.device.type == "cuda"
-    if config.sync_bn and not on_cuda:
-        raise ValueError("sync_bn=true needs CUDA: torch has no batch norm over ranks on the CPU; leave sync_bn out")
-    if on_cuda and world.size > 1 and config.sync_bn is not False:
-        method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
+    """Onto the device, in the memory order asked for, with batch norm over all ranks where it is asked for."""
+    if world.size > 1 and config.sync_bn:
+        over_ranks(method, world.device)
     method = method.to(world.device)
     return method.to(memory_format=torch.channels_last) if config.channels_last else method
 
@@ -44,7 +42,7 @@ def place(method: Method, config: RunConfig, world: World) -> Method:
 def refuse_lone_image(method: nn.Module, images: int, world: World) -> None:
     """Raise ValueError, one line, where batch norm would have the statistics of a single image. images: of one rank's step."""
     lone = [name for name, part in method.named_modules() if isinstance(part, _BatchNorm)
-            and not (isinstance(part, nn.SyncBatchNorm) and world.size > 1)]
+            and not (is_over_ranks(part) and world.size > 1)]
     if images == 1 and lone:
         raise ValueError(f"batch_size={world.size} leaves each rank one image, and batch norm ({lone[0]}) would take its "
                          f"statistics from that alone; use batch_size={2 * world.size} or more")

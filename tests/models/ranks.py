@@ -10,19 +10,21 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from viewmill.models.distributed import leave_alone, rank, world_size
 from viewmill.models.method import Method
+from viewmill.models.rank_norm import over_ranks
 from viewmill.models.rows import whole_rows
 from viewmill.models.training.config import OptimizerConfig
 from viewmill.models.training.optimizer import build_optimizer
 from viewmill.models.training.step import learn
 from viewmill.pipelines.batch import Batch
 
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 SGD = OptimizerConfig(name="sgd", lr=0.1, scaling="none", weight_decay=1e-4, exclude="none")
 
 
 @dataclass
 class Told:
-    """values: of each step, in the order of the method's. gradients: the last step's, as DDP leaves them. state: afterwards, but
-    for batch norm's statistics. rows: of rank 0, what ranks share out among them."""
+    """values: of each step, in the order of the method's. gradients: the last step's, as DDP leaves them. state: afterwards; but
+    for batch norm's statistics, where each rank has its own. rows: of rank 0, what ranks share out among them."""
 
     values: list[list[float]]
     gradients: list[Tensor]
@@ -30,12 +32,15 @@ class Told:
     rows: dict[str, Tensor]
 
 
-def steps_of(method: Method, batch: Callable[[int, slice], Batch], images: int, *, steps: int = 2, rate: float = 0.1) -> Told:
+def steps_of(method: Method, batch: Callable[[int, slice], Batch], images: int, *, steps: int = 2, rate: float = 0.1,
+             sync_bn: bool = True) -> Told:
     """Train a few steps: alone on all images, on a rank of W on its part of them, W parts as equal as they can be. batch(step,
-    which): those images of a step. The method is on each rank built alike."""
+    which): those images of a step. The method is on each rank built alike. sync_bn: batch norm over all ranks."""
     own = slice(rank() * images // world_size(), (rank() + 1) * images // world_size())
     model: nn.Module = method
     if dist.is_initialized():
+        if sync_bn:
+            over_ranks(method, torch.device("cpu"))
         leave_alone(method)
         training = {name: part.training for name, part in method.named_modules()}
         model = nn.parallel.DistributedDataParallel(method)
@@ -48,7 +53,7 @@ def steps_of(method: Method, batch: Callable[[int, slice], Batch], images: int, 
         learn(method, optimizer, found["loss"], rate, None, 0.5)
         values.append([float(v.detach()) for v in found.values()])
     state = {name: value for name, value in method.state_dict().items()
-             if isinstance(value, Tensor) and not name.endswith(("running_mean", "running_var", "num_batches_tracked"))}
+             if isinstance(value, Tensor) and (sync_bn or not name.endswith(STATISTICS))}
     return Told(values, [p.grad for p in method.parameters() if p.grad is not None], state, whole_rows(method))
 
 
@@ -60,7 +65,8 @@ def assert_alike(alone: Told, ranks: Sequence[Told], *, first: int | None = None
     assert any(float(gradient.abs().sum()) > 0 for gradient in alone.gradients)
     for of in ranks:
         for mine, gradient in zip(alone.gradients, of.gradients, strict=True):
-            torch.testing.assert_close(gradient, mine, rtol=1e-3, atol=1e-5)
+            # Through many norms of few images float32 keeps four digits of the largest, and so none of some small ones.
+            torch.testing.assert_close(gradient, mine, rtol=1e-3, atol=1e-5 + 1e-3 * float(mine.abs().max()))
         for name, value in alone.state.items():
             torch.testing.assert_close(of.state[name], value, rtol=1e-4, atol=1e-5)
     for name, rows in alone.rows.items():

@@ -175,8 +175,7 @@ def test_the_target_is_an_average_of_the_weights_after_each_step() -> None:
 
 
 def two_steps(fields: dict[str, object], images: int) -> Told:
-    """In evaluation mode, where batch norm ties no images together."""
-    return steps_of(small(**fields).eval(), lambda step, own: batch_of(random_views(2, images, 16, step)[:, own]), images)
+    return steps_of(small(**fields), lambda step, own: batch_of(random_views(2, images, 16, step)[:, own]), images)
 
 
 @pytest.mark.parametrize(("ranks", "fields"), [(2, {"teacher_momentum": 0.9}), (3, {"predictor": False})])

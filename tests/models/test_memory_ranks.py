@@ -21,15 +21,12 @@ IMAGES, INDEX = 14, torch.tensor([3, 13, 0, 7, 8, 4])
 
 
 def method_of(name: str, negatives: int) -> Method:
-    """Networks without batch norm, whose statistics each rank takes of its own images; PIRL's in evaluation mode."""
     torch.manual_seed(0)
     fields: dict[str, Any] = {"dim": 8, "negatives": negatives, "temperature": 0.3}
     if name == "cmc":
         return CMC(CMCConfig("test_vit", 1.0, **fields), image_px=32, images=IMAGES)
     if name == "pirl":
-        method = PIRL(PIRLConfig("convnet4", **fields), image_px=32, images=IMAGES)
-        method.encoder.eval()
-        return method
+        return PIRL(PIRLConfig("convnet4", **fields), image_px=32, images=IMAGES)
     return Decoupling(DecouplingConfig("test_vit", **fields), image_px=32, images=IMAGES)
 
 

@@ -185,7 +185,8 @@ FIELDS = [{}, {"projector_layers": 2}, {"dictionary": "batch"}, {"shuffle": Fals
 
 
 def two_steps(fields: dict[str, object], images: int) -> Told:
-    return steps_of(small(**fields), lambda step, own: batch_of(random_views(2, images, 16, step)[:, own]), images)
+    return steps_of(small(**fields), lambda step, own: batch_of(random_views(2, images, 16, step)[:, own]), images,
+                    sync_bn=False)
 
 
 @pytest.mark.parametrize("fields", FIELDS)

@@ -124,8 +124,7 @@ def test_the_gradient_flows_through_predictions_alone_and_reaches_every_weight()
 
 
 def two_steps(images: int) -> Told:
-    """In evaluation mode, where batch norm ties no images together."""
-    return steps_of(small(queue=33).eval(), lambda step, own: batch_of(random_views(2, images, 16, step)[:, own]), images)
+    return steps_of(small(queue=33), lambda step, own: batch_of(random_views(2, images, 16, step)[:, own]), images)
 
 
 @pytest.mark.parametrize("ranks", [2, 3])

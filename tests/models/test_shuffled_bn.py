@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from viewmill.models.rank_norm import over_ranks
 from viewmill.models.shuffled_bn import collected, dealt, in_parts, refuse_parts
 
 from ..world import World
@@ -116,7 +117,7 @@ def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         refuse_parts(network(), 4, 1, True)
     monkeypatch.setattr("viewmill.models.shuffled_bn.world_size", lambda: 2)
     refuse_parts(network(), 4, 1, True)
-    synced = nn.SyncBatchNorm.convert_sync_batchnorm(network())
+    over_ranks(synced := network(), torch.device("cpu"))
     refuse_parts(synced, 1, 1, True)
     with pytest.raises(ValueError, match=r"sync_bn=true has batch norm over all ranks, .* leave one out"):
         refuse_parts(synced, 4, 2, True)

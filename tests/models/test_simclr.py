@@ -162,8 +162,7 @@ def test_each_rank_returns_its_share_times_the_world_size(monkeypatch: pytest.Mo
 
 
 def two_steps(fields: dict[str, object], images: int) -> Told:
-    """In evaluation mode, where batch norm ties no images together."""
-    return steps_of(small(**fields).eval(), lambda step, own: batch_of(random_views(2, images, 16, step)[:, own]), images)
+    return steps_of(small(**fields), lambda step, own: batch_of(random_views(2, images, 16, step)[:, own]), images)
 
 
 @pytest.mark.parametrize("fields", [{}, {"projector_layers": 3, "loss_chunk": 3}])

@@ -155,8 +155,7 @@ def test_without_a_predictor_there_is_none() -> None:
 
 
 def two_steps(fields: dict[str, object], images: int) -> Told:
-    """In evaluation mode, where batch norm ties no images together."""
-    return steps_of(small(**fields).eval(), lambda step, own: batch_of(random_views(2, images, 16, step)[:, own]), images)
+    return steps_of(small(**fields), lambda step, own: batch_of(random_views(2, images, 16, step)[:, own]), images)
 
 
 @pytest.mark.parametrize(("ranks", "fields"), [(2, {}), (3, {"stop_gradient": False})])

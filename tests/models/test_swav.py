@@ -207,8 +207,7 @@ def test_these_backbones_learn_from_all_sizes(backbone: str) -> None:
 
 def four_steps(images: int) -> Told:
     """The queue is full after two."""
-    method = small(queue=2 * images, queue_epoch=0, frozen_epochs=0).eval()
-    method.training = True  # of the queue: batch norm ties the images of a rank together, and stays in evaluation mode
+    method = small(queue=2 * images, queue_epoch=0, frozen_epochs=0)
     return steps_of(method, lambda step, own: batch_of(**{k: v[:, own] for k, v in crops(images, 2, step).items()}), images,
                     steps=4)
 

@@ -117,9 +117,8 @@ def test_features_and_embeddings() -> None:
 
 
 def two_steps(images: int) -> Told:
-    """In evaluation mode, where the network's batch norm ties no images together; the loss still does. In float64, as Barlow
-    Twins' test."""
-    return steps_of(small(covariance=10.0).double().eval(),
+    """In float64, as Barlow Twins' test."""
+    return steps_of(small(covariance=10.0).double(),
                     lambda step, own: batch_of(random_views(2, images, 16, step)[:, own].double()), images, rate=0.01)
 
 

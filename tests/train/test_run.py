@@ -55,7 +55,6 @@ def test_what_does_not_fit_is_refused(shards: Path, unbroken: Path, more: list[s
 
 
 @pytest.mark.parametrize(("more", "message"), [
-    (["sync_bn=true"], "sync_bn=true needs CUDA"),
     (["model.backbone=resnet19"], "unknown backbone 'resnet19'; did you mean 'resnet1"),
     (["recipe.global.size_px=30", "model.backbone=vit_tiny_patch16_224"], "image size 30 px"),
     (["data=SHARDS/absent-{0..1}.tar"], "absent-"),

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 from viewmill.models.method import Method
+from viewmill.models.rank_norm import over_ranks
 from viewmill.models.training import process
 from viewmill.models.training.config import OptimizerConfig
 from viewmill.models.training.optimizer import build_optimizer
@@ -103,7 +104,7 @@ def test_batch_norm_over_a_single_image_is_refused() -> None:
         refuse_lone_image(normed, 1, world)
     refuse_lone_image(normed, 2, world)
     refuse_lone_image(nn.Linear(2, 2), 1, world)
-    over_ranks = nn.SyncBatchNorm.convert_sync_batchnorm(normed)
-    refuse_lone_image(over_ranks, 1, replace(world, size=2))
+    over_ranks(normed, world.device)
+    refuse_lone_image(normed, 1, replace(world, size=2))
     with pytest.raises(ValueError, match="leaves each rank one image"):
-        refuse_lone_image(over_ranks, 1, world)
+        refuse_lone_image(normed, 1, world)
