@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+MEETING_S = 120.0
+"""How long ranks wait for each other to meet and inside a collective: longer than any answer is waited for."""
 GRACE_S = 2.0
 """After one rank has failed: how long the others may take to notice, before their processes are ended."""
 
@@ -54,7 +56,7 @@ class World:
                 self._ranks.append(_start())
             elif not self._ranks[rank][0].is_alive():
                 self._ranks[rank] = _start()
-            self._ranks[rank][1].send_bytes(pickle.dumps((rank, ranks, meeting, timeout_s, job)))
+            self._ranks[rank][1].send_bytes(pickle.dumps((rank, ranks, meeting, job)))
         answers, failures = self._answers(ranks, time.monotonic() + timeout_s)
         silent = [rank for rank in range(ranks) if rank not in answers and rank not in failures]
         for rank in silent:
@@ -123,13 +125,13 @@ def _serve(connection: Connection) -> None:
     torch.set_num_threads(1)
     while True:
         try:
-            rank, ranks, meeting, timeout_s, job = pickle.loads(connection.recv_bytes())
+            rank, ranks, meeting, job = pickle.loads(connection.recv_bytes())
         except EOFError:
             return
-        _work(connection, rank, ranks, meeting, timeout_s, job)
+        _work(connection, rank, ranks, meeting, job)
 
 
-def _work(connection: Connection, rank: int, ranks: int, meeting: str, timeout_s: float, job: bytes) -> None:
+def _work(connection: Connection, rank: int, ranks: int, meeting: str, job: bytes) -> None:
     import torch
     import torch.distributed as dist
 
@@ -137,7 +139,7 @@ def _work(connection: Connection, rank: int, ranks: int, meeting: str, timeout_s
     try:
         function, args = pickle.loads(job)
         dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=ranks,
-                                timeout=timedelta(seconds=timeout_s))
+                                timeout=timedelta(seconds=MEETING_S))
         torch.manual_seed(0)
         answer = True, pickle.dumps(function(*args))
     except BaseException as error:

@@ -63,11 +63,14 @@ def assert_alike(alone: Told, ranks: Sequence[Told], *, first: int | None = None
     told, expected = torch.tensor([of.values for of in ranks]).mean(0), torch.tensor(alone.values)
     torch.testing.assert_close(told[:, :first], expected[:, :first], rtol=1e-4, atol=1e-5)
     assert any(float(gradient.abs().sum()) > 0 for gradient in alone.gradients)
+    most = max(float(gradient.abs().max()) for gradient in alone.gradients)
     for of in ranks:
         for mine, gradient in zip(alone.gradients, of.gradients, strict=True):
-            # Through many norms of few images float32 keeps four digits of the largest, and so none of some small ones.
-            torch.testing.assert_close(gradient, mine, rtol=1e-3, atol=1e-5 + 1e-3 * float(mine.abs().max()))
+            # Through many norms of few images float32 keeps four digits of the largest. What a norm behind it makes 0, such as
+            # a bias's, is what rounding leaves of the whole network's.
+            atol = 1e-5 + 1e-3 * float(mine.abs().max()) + 3e-4 * most
+            torch.testing.assert_close(gradient, mine, rtol=1e-3, atol=atol)
         for name, value in alone.state.items():
-            torch.testing.assert_close(of.state[name], value, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(of.state[name], value, rtol=1e-4, atol=1e-4)  # steps of a tenth of such a gradient
     for name, rows in alone.rows.items():
         torch.testing.assert_close(ranks[0].rows[name], rows, rtol=1e-4, atol=1e-5)
