@@ -12,8 +12,8 @@ from .distributed import total, world_size
 
 class RankNorm(_BatchNorm):
     """Batch norm in training over the rows of all ranks, which may hold different numbers of them; the gradient is that of the
-    whole batch, as `total`'s. On any device, and meant for the CPU, where torch has none. after: what a norm of timm's does behind
-    the norm itself, its activation.
+    whole batch, as `total`'s. On any device, and meant for the CPU, where torch has none. after: what a norm of timm's does
+    behind the norm itself, its activation.
 
     Every rank has to come here equally often. In evaluation, and with one process alone, torch's own batch norm.
     """
@@ -25,11 +25,11 @@ class RankNorm(_BatchNorm):
         self.num_batches_tracked, self.training = like.num_batches_tracked, like.training
         self.after = nn.Sequential(like.drop, like.act) if isinstance(like, BatchNormAct2d) else nn.Identity()
 
-    def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002 (torch's name)
+    def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim < 2:
             raise ValueError(f"batch norm needs an input (N, C, ...), got shape {tuple(input.shape)}")
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name)
+    def forward(self, input: Tensor) -> Tensor:
         by_batch = self.training or self.running_mean is None
         if not by_batch or world_size() == 1:
             output: Tensor = self.after(super().forward(input))
@@ -61,8 +61,8 @@ class RankNorm(_BatchNorm):
 
 
 def over_ranks(module: nn.Module, device: torch.device) -> None:
-    """Put batch norm over all ranks in the place of each one inside the module; parameters and statistics are the same tensors, and
-    what timm's norms do behind the norm stays. On CUDA torch's. Raises ValueError where the module is itself a norm."""
+    """Put batch norm over all ranks in the place of each one inside the module; parameters and statistics are the same tensors,
+    and what timm's norms do behind the norm stays. On CUDA torch's. Raises ValueError where the module is itself a norm."""
     if isinstance(module, _BatchNorm):
         raise ValueError("a norm cannot be replaced inside itself; give the network that has it")
     for name, child in module.named_children():

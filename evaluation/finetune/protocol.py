@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...augment.draw import DRAW_VERSION
 from ...models.rank_norm import over_ranks
