@@ -50,8 +50,8 @@ from viewmill.pipelines.source import Source, open_source
 QUARANTINE = "quarantine.jsonl"
 """In the folder of a run, where some sample could not be used: which, and why."""
 
-FIRST_PASS = 2**62
-"""Added to the seed of a pass before the first epoch, so that its views are not the epoch's."""
+PASSES = 2**62
+"""Added to the seed for passes that are not for training, and the epoch of each, so that their views are not the epochs'."""
 
 
 def run(words: Sequence[str]) -> int:
@@ -168,11 +168,14 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
             checkpoint.save(out / "checkpoints", moving | facts, config.checkpoint.keep)
         saved_at, saved_step = time.monotonic(), step
 
-    def look_first() -> int:
-        """What a method may want before the first step: to be shown every image once, in views of their own. The signal that
-        stopped it, or 0; nothing of it is kept then."""
-        show.say(f"before the first step {config.method} is shown all images once")
-        seed = (config.seed + FIRST_PASS) % 2**63
+    def show_all() -> int:
+        """What a method may want before a step: to be shown every image once, in views of their own. The signal that stopped
+        it, or 0; nothing of it is kept then."""
+        nonlocal waiting
+        if step:
+            save(step)
+        show.say(f"before step {step + 1} {config.method} is shown all images once")
+        seed = (config.seed + PASSES + int(steps.epoch(step))) % 2**63
         with open_loader(replace(config, seed=seed), recipe, source, world, render_threads, epochs=1) as once:
             for batch in once:
                 with torch.no_grad(), autocast():
@@ -180,15 +183,16 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
                 (signal_now,) = process.agree(world, stop.signal)
                 if signal_now:
                     return signal_now
+        waiting = Waiting(world.device)  # which would take the pass for a wait for data
         return 0
 
     with process.stop_signals() as stop, loader:
         try:
             measure(step)
-            if method.first_pass and step == 0:
-                stopped = look_first()
             batches = iter(loader) if step < steps.total else iter(())
             while step < steps.total and not stopped:
+                if method.wants_pass(steps.epoch(step)) and (stopped := show_all()):
+                    break
                 tick = time.perf_counter()
                 batch = next(batches)
                 waiting.arrived(time.perf_counter() - tick)

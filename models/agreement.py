@@ -12,7 +12,7 @@ from .distributed import mean_of_rows
 
 @torch.no_grad()
 def agreement(a: Tensor, b: Tensor) -> dict[str, Tensor]:
-    """a and b (N, D), or (V, N, D) of V views, to two scalars of float32 or wider, each a mean over views: {"alignment": mean
+    """a and b (N, D), or (V, N, D) of V views, to two scalars of float32 or wider, each a mean over views: {"cosine": mean
     cosine of a row of a and the same row of b, in [-1, 1], "spread": standard deviation of the coordinates of a's rows, at length
     1, times sqrt(D): 1 where they fill the sphere, 0 where they have collapsed, if only onto zeros}.
 
@@ -25,8 +25,8 @@ def agreement(a: Tensor, b: Tensor) -> dict[str, Tensor]:
     # Two reductions over ranks: the mean square less the square of the mean would be rounding where the spread is small.
     centre, _ = mean_of_rows(u.flatten(1))
     told, _ = mean_of_rows(torch.cat([(u * v).sum(2), (u - centre.reshape(u.shape[1:])).square().sum(2)], 1))
-    alignment, variance = told.chunk(2)
-    return {"alignment": alignment.mean(), "spread": variance.sqrt().mean()}
+    cosine, variance = told.chunk(2)
+    return {"cosine": cosine.mean(), "spread": variance.sqrt().mean()}
 
 
 def _unit(x: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ class BarlowTwins(Projected):
 
     def forward(self, batch: Views) -> dict[str, Tensor]:
         """{"loss", "diagonal": mean of C_ii: 1 where both views agree in every feature, "off_diagonal": root of the mean of
-        C_ij^2 over i != j: near 1 where all features are one, about 1 / sqrt(images) where they are independent; "alignment" and
+        C_ij^2 over i != j: near 1 where all features are one, about 1 / sqrt(images) where they are independent; "cosine" and
         "spread": see `agreement`, of the projector's outputs}.
 
         A loss that falls by its first part alone has an off_diagonal that rises. Several ranks: each returns all of this of the

@@ -65,7 +65,7 @@ class BYOL(Projected):
         self.target = follower(nn.Sequential(network, projector))
 
     def forward(self, batch: Views) -> dict[str, Tensor]:
-        """{"loss": both directions' squared distances added, in [0, 8], "alignment": mean cosine of a view's prediction and the
+        """{"loss": both directions' squared distances added, in [0, 8], "cosine": mean cosine of a view's prediction and the
         other's target, "spread": of the targets, see `agreement`}.
 
         Several ranks: each returns its images' share of the loss times the world size, so that the mean over ranks, of losses

@@ -63,7 +63,7 @@ class CMC(Method):
     def forward(self, batch: Views) -> dict[str, Tensor]:
         """{"loss": of lightness against all pictures' colours, and of colours against all pictures' lightness, added;
         "luma_accuracy", "chroma_accuracy": share of the images whose lightness, or colours, score best with their own row of
-        the other's memory; "alignment": mean cosine of an image's two embeddings}.
+        the other's memory; "cosine": mean cosine of an image's two embeddings}.
 
         Several ranks: each returns its images' share of the loss times the world size. Raises ValueError where the recipe has
         no such groups, the network was built without a number of images, or a norm would see one image alone.
@@ -78,9 +78,9 @@ class CMC(Method):
         if self.training:
             self.luma_bank.remember(z_luma.detach(), drawn)
             self.chroma_bank.remember(z_chroma.detach(), drawn)
-        alignment = (z_luma * z_chroma).detach().sum(1).mean()
+        cosine = (z_luma * z_chroma).detach().sum(1).mean()
         return {"loss": loss_luma + loss_chroma, "luma_accuracy": luma_accuracy, "chroma_accuracy": chroma_accuracy,
-                "alignment": alignment}
+                "cosine": cosine}
 
     def after_step(self, progress: float) -> None:
         self.luma_bank.update()

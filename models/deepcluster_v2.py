@@ -29,7 +29,8 @@ BANKS = 2
 
 @dataclass(frozen=True)
 class DeepClusterV2Config:
-    backbone: str = key("any of timm's names, or convnet4; local views need a plain ViT or a convolutional network", "resnet50")
+    backbone: str = key("any of timm's names, or convnet4; local views need a plain ViT, a Swin or a "
+                        "convolutional network", "resnet50")
     projector_hidden: int = key("width inside the projector", 2048)
     projector_dim: int = key("width of the embeddings that are grouped", 128)
     prototypes: int = key("groups of each clustering, K", 3000)
@@ -49,7 +50,6 @@ class DeepClusterV2(Projected):
 
     Config = DeepClusterV2Config
     per_image = True
-    first_pass = True
 
     def __init__(self, config: DeepClusterV2Config, *, image_px: int, in_chans: int = 3, images: int | None = None) -> None:
         super().__init__()
@@ -95,6 +95,9 @@ class DeepClusterV2(Projected):
         if self.training:
             self._keep(index, z.detach())
         return {"loss": torch.stack(losses).mean() * share, "accuracy": accuracy, "marginal_entropy": normalized_entropy(mean)}
+
+    def wants_pass(self, epoch: float) -> bool:
+        return epoch == 0
 
     @torch.no_grad()
     def observe(self, batch: Views) -> None:

@@ -22,13 +22,11 @@ class Method(nn.Module):
     each calls the hooks of its own copy, which is the same on all of them.
 
     `per_image`: it keeps something for each image of the data set, and is built with `images`, their number: None where it is
-    only to be judged. Such memory is made last, so that the network begins with the same weights either way. `first_pass`: before
-    a run's first step it wants to `observe` every image once, in train mode and without a gradient.
+    only to be judged. Such memory is made last, so that the network begins with the same weights either way.
     """
 
     feature_dim: int
     per_image: ClassVar[bool] = False
-    first_pass: ClassVar[bool] = False
 
     if TYPE_CHECKING:  # a property here would hide a subclass's module of that name from nn.Module
         @property
@@ -59,8 +57,14 @@ class Method(nn.Module):
         later counts."""
         return {}
 
+    def wants_pass(self, epoch: float) -> bool:
+        """Whether it has to `observe` every image once, in train mode and without a gradient, before the step that comes next.
+        epoch: as in `before_step`. Asked before each step, and again by a run that was stopped in such a pass, of which it kept
+        nothing: the answer depends on what a checkpoint holds alone."""
+        return False
+
     def observe(self, batch: Views) -> None:
-        """A batch of the first pass over the data, before any step: see `first_pass`."""
+        """A batch of a pass over all images that `wants_pass` asked for, in views of their own."""
 
     def before_step(self, epoch: float) -> None:
         """epoch: epochs done, with the fraction of the one under way, before this step's forward pass."""

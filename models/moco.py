@@ -65,7 +65,7 @@ class MoCo(Projected):
         self.new: Tensor | None = None
 
     def forward(self, batch: Views) -> dict[str, Tensor]:
-        """{"loss", "accuracy": share of the queries to which their own key is the nearest of all, "alignment": mean cosine of
+        """{"loss", "accuracy": share of the queries to which their own key is the nearest of all, "cosine": mean cosine of
         query and own key}. An accuracy near 1 within the first epochs, with features that classify poorly: batch norm leaks.
 
         Several ranks, each with as many images: each returns its queries' mean, so that the mean over ranks, of losses and of
@@ -87,7 +87,7 @@ class MoCo(Projected):
             self.queue.refuse(len(keys))
             loss, accuracy = queue_contrast(q, keys[own], self.queue.keys, self.config.temperature)
         self.new = keys.detach()
-        return {"loss": loss, "accuracy": accuracy, "alignment": F.cosine_similarity(q.detach(), self.new[own]).mean()}
+        return {"loss": loss, "accuracy": accuracy, "cosine": F.cosine_similarity(q.detach(), self.new[own]).mean()}
 
     @property
     def parts(self) -> int:

@@ -71,7 +71,7 @@ class MoCoV3(Projected):
 
     def forward(self, batch: Views) -> dict[str, Tensor]:
         """{"loss": both directions added, 2 temperature times the cross entropy, "accuracy": share of the queries to which their
-        own key is the nearest, "alignment", "spread": see `agreement`, of queries and own keys}.
+        own key is the nearest, "cosine", "spread": see `agreement`, of queries and own keys}.
 
         Several ranks: each returns its queries' share of the loss times the world size, so that the mean over ranks, of losses
         and of gradients, is that of the whole batch. Raises ValueError unless views are two.

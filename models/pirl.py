@@ -64,7 +64,7 @@ class PIRL(Method):
 
     def forward(self, batch: Views) -> dict[str, Tensor]:
         """{"loss": of both embeddings against the memory, weighted; "image_accuracy", "patch_accuracy": share of the images whose
-        own row scores best with the image's embedding, or the tiles'; "alignment": mean cosine of the two}.
+        own row scores best with the image's embedding, or the tiles'; "cosine": mean cosine of the two}.
 
         Several ranks: each returns its images' share of the loss times the world size. Raises ValueError where the recipe has
         no nine tiles, the backbone does not take their size, the network was built without a number of images, or a norm would
@@ -84,7 +84,7 @@ class PIRL(Method):
             self.bank.remember(z_image.detach(), drawn)
         share = self.config.image_weight
         return {"loss": share * image_loss + (1 - share) * patch_loss, "image_accuracy": image_accuracy,
-                "patch_accuracy": patch_accuracy, "alignment": (z_image * z_patch).detach().sum(1).mean()}
+                "patch_accuracy": patch_accuracy, "cosine": (z_image * z_patch).detach().sum(1).mean()}
 
     @property
     def projection_head(self) -> nn.Sequential:

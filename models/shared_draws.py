@@ -15,7 +15,8 @@ class SharedDraws(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.seed, self.count = int(torch.randint(2**62, ())), 0
+        # On the CPU also where a network is built on another device, "meta" for one.
+        self.seed, self.count = int(torch.randint(2**62, (), device="cpu")), 0
 
     def generator(self, device: torch.device) -> torch.Generator:
         """The next one. Its numbers are the same on all devices of one kind."""

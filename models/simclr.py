@@ -49,7 +49,7 @@ class SimCLR(Projected):
                                           config.projector_layers)
 
     def forward(self, batch: Views) -> dict[str, Tensor]:
-        """{"loss", "alignment", "spread": see `agreement`, of an image's two views, "accuracy": share of the views whose nearest,
+        """{"loss", "cosine", "spread": see `agreement`, of an image's two views, "accuracy": share of the views whose nearest,
         of all other views of the batch, is their partner}.
 
         Several ranks: each returns its anchors' share of the loss of all ranks' views, times the world size, so that the

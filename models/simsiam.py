@@ -54,7 +54,7 @@ class SimSiam(Projected):
         self.predictor = mlp([dim, config.predictor_hidden, dim], bias=True) if config.predictor else nn.Identity()
 
     def forward(self, batch: Views) -> dict[str, Tensor]:
-        """{"loss": minus the mean cosine, in [-1, 1], "alignment": mean cosine of a view's prediction and the other's embedding,
+        """{"loss": minus the mean cosine, in [-1, 1], "cosine": mean cosine of a view's prediction and the other's embedding,
         so minus the loss, "spread": of the embeddings, see `agreement`: 1 or a little less in health, 0 in a collapse}.
 
         Several ranks: each returns its images' share of the loss times the world size, so that the mean over ranks, of losses

@@ -30,7 +30,8 @@ ASSIGNED = 2
 
 @dataclass(frozen=True)
 class SwAVConfig:
-    backbone: str = key("any of timm's names, or convnet4; local views need a plain ViT or a convolutional network", "resnet50")
+    backbone: str = key("any of timm's names, or convnet4; local views need a plain ViT, a Swin or a "
+                        "convolutional network", "resnet50")
     projector_hidden: int = key("width inside the projector", 2048)
     projector_dim: int = key("width of the embeddings that are compared with the prototypes", 128)
     prototypes: int = key("how many, K", 3000)

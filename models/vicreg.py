@@ -52,9 +52,9 @@ class VICReg(Projected):
     def forward(self, batch: Views) -> dict[str, Tensor]:
         """{"loss", its three terms without weights (see losses/redundancy.py): "invariance", "variance": 0 where no feature of
         any view has a standard deviation below 1, 0.99 where all images are one, "covariance": large where features tell the
-        same; "alignment" and "spread": see `agreement`, of the projector's outputs}.
+        same; "cosine" and "spread": see `agreement`, of the projector's outputs}.
 
-        Embeddings that shrink to one point keep their directions, so that alignment and spread look well: variance tells. Several
+        Embeddings that shrink to one point keep their directions, so that cosine and spread look well: variance tells. Several
         ranks: each returns all of this of the whole batch, and the gradient is that of the whole batch. Raises ValueError unless
         views are two.
         """

@@ -124,7 +124,7 @@ class Tuned:
         loss = loss_of(scores.float())
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        clip(self.classifier.parameters(), self.of.clip_grad)
+        clip(self.classifier, self.of.clip_grad)
         rate = peak(self.of) * self.course.share(number)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["lr_scale"]

@@ -54,7 +54,10 @@ class OptimizerConfig:
             _at_least("optimizer.spared_lr", self.spared_lr)
             if self.exclude == "none":
                 raise ValueError(f"optimizer.spared_lr={self.spared_lr:g} is for what exclude=norm-and-bias leaves out, "
-                                 "and this run has exclude=none; leave one of the two out")
+                                 "and this run has exclude=none; give optimizer.spared_lr=null too")
+
+
+ClipMode = Literal["joint", "per-part", "per-tensor"]
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,8 @@ class RunConfig:
     optimizer: OptimizerConfig = key("")
     schedule: ScheduleConfig = key("")
     clip_grad: float | None = key("bound of the gradients' norm; null: none", None)
-    clip_mode: Literal["joint", "per-tensor"] = key("whose norm is bounded: all gradients', or that of each by itself", "joint")
+    clip_mode: ClipMode = key("whose norm is bounded: all gradients', those of each part of the method (its backbone, its head), "
+                              "or each by itself", "joint")
     seed: int = key("of the order, the draws, the first weights", 0)
     steps: int | None = key("end after so many steps, even within an epoch; null: after the epochs", None)
     precision: Literal["auto", "fp32", "bf16"] = key("auto: bf16 autocast on CUDA, fp32 elsewhere", "auto")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..method import Method, Rate
-from .config import OptimizerConfig
+from .config import ClipMode, OptimizerConfig
 from .larc import Larc
 
 
@@ -88,18 +87,22 @@ def set_decay(optimizer: torch.optim.Optimizer, decay: float) -> None:
             group["weight_decay"] = decay
 
 
-def clip(parameters: Iterable[nn.Parameter], max_norm: float | None,
-         mode: Literal["joint", "per-tensor"] = "joint") -> Tensor | None:
-    """Scale gradients so that their 2-norm is at most max_norm; the joint norm before, or None if off.
+def clip(module: nn.Module, max_norm: float | None, mode: ClipMode = "joint") -> Tensor | None:
+    """Scale a module's gradients so that their 2-norm is at most max_norm; the joint norm before, or None if off.
 
-    mode "joint": one factor for all, so that their joint norm is bounded; "per-tensor": each gradient has its own norm and
+    mode "joint": one factor for all, so that their joint norm is bounded; "per-part": the module's children have each its own,
+    and so have the parameters beside them together, as in DINOv2's code; "per-tensor": each gradient has its own norm and
     factor, as in DINO's code (facebookresearch/dino, utils.clip_gradients).
     """
     if max_norm is None:
         return None
     if mode == "joint":
-        return nn.utils.clip_grad_norm_(parameters, max_norm)
-    gradients = [p.grad for p in parameters if p.grad is not None]
+        return nn.utils.clip_grad_norm_(module.parameters(), max_norm)
+    if mode == "per-part":
+        parts = [list(part.parameters()) for part in module.children()] + [list(module.parameters(recurse=False))]
+        joint = [nn.utils.clip_grad_norm_(part, max_norm) for part in parts if any(p.grad is not None for p in part)]
+        return torch.stack(joint).norm() if joint else torch.zeros(())
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
     if not gradients:
         return torch.zeros(())
     norms = torch.stack(torch._foreach_norm(gradients))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from ..distributed import leave_alone
 from ..method import Method
 from ..rank_norm import is_over_ranks, over_ranks
 from ..views import Views
-from .config import RunConfig
+from .config import ClipMode, RunConfig
 from .optimizer import build_optimizer, clip, set_decay, set_rate
 from .process import World, seed_all
 
@@ -63,7 +63,7 @@ def autocast_for(precision: str, device: torch.device) -> Autocast:
 
 
 def learn(method: Method, optimizer: torch.optim.Optimizer, loss: Tensor, rate: float, clip_grad: float | None,
-          progress: float, *, clip_mode: Literal["joint", "per-tensor"] = "joint", decay: float | None = None,
+          progress: float, *, clip_mode: ClipMode = "joint", decay: float | None = None,
           peak: float | None = None) -> Tensor | None:
     """Backward and one update at a learning rate, with the method's hooks on the way; the gradients' norm before it was
     clipped, None where it is not.
@@ -74,7 +74,7 @@ def learn(method: Method, optimizer: torch.optim.Optimizer, loss: Tensor, rate: 
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     method.after_backward()
-    norm = clip(method.parameters(), clip_grad, clip_mode)
+    norm = clip(method, clip_grad, clip_mode)
     set_rate(optimizer, rate, peak)
     if decay is not None:
         set_decay(optimizer, decay)

@@ -20,8 +20,8 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 def told(a: Tensor, b: Tensor) -> tuple[float, float]:
     values = agreement(a, b)
-    assert list(values) == ["alignment", "spread"]
-    return float(values["alignment"]), float(values["spread"])
+    assert list(values) == ["cosine", "spread"]
+    return float(values["cosine"]), float(values["spread"])
 
 
 def test_by_hand() -> None:
@@ -45,7 +45,7 @@ def test_of_several_views_it_is_the_mean_over_them() -> None:
     assert told(torch.stack([torch.ones(6, 5), -torch.ones(6, 5)]), b)[1] == pytest.approx(0, abs=1e-3)
 
 
-def test_lengths_and_a_rotation_of_both_do_not_matter_and_the_other_side_only_for_alignment() -> None:
+def test_lengths_and_a_rotation_of_both_do_not_matter_and_the_other_side_only_for_the_cosine() -> None:
     a, b = random(9, 4), random(9, 4, seed=1)
     turned = torch.linalg.qr(random(4, 4, seed=2))[0]
     lengths = random(9, 1, seed=3).abs() + 0.1
@@ -66,7 +66,7 @@ def test_half_precision_is_computed_in_float32_without_a_gradient() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         values = agreement(a.requires_grad_(), b)
     assert all(value.dtype == torch.float32 and value.shape == () and not value.requires_grad for value in values.values())
-    assert (float(values["alignment"]), float(values["spread"])) == pytest.approx(told(a.detach().double(), b.double()), abs=1e-6)
+    assert (float(values["cosine"]), float(values["spread"])) == pytest.approx(told(a.detach().double(), b.double()), abs=1e-6)
 
 
 def of_a_part(parts: tuple[int, ...]) -> tuple[float, float]:

@@ -41,7 +41,7 @@ def by_hand(z: np.ndarray, weight: float) -> dict[str, float]:
     on, off = np.diag(c), c[~np.eye(len(c), dtype=bool)]
     unit = z / np.linalg.norm(z, axis=2, keepdims=True)
     return {"loss": float(((1 - on) ** 2).sum() + weight * (off**2).sum()), "diagonal": float(on.mean()),
-            "off_diagonal": float(np.sqrt((off**2).mean())), "alignment": float((unit[0] * unit[1]).sum(1).mean())}
+            "off_diagonal": float(np.sqrt((off**2).mean())), "cosine": float((unit[0] * unit[1]).sum(1).mean())}
 
 
 def test_published_numbers() -> None:

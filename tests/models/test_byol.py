@@ -110,7 +110,7 @@ def test_the_loss_is_both_directions_added(fields: dict[str, object]) -> None:
     deviations = [(each / np.linalg.norm(each, axis=1, keepdims=True)).std(0) for each in z]
     spread = np.mean([np.sqrt(8 * np.mean(each**2)) for each in deviations])
     # Of both directions, 4 - 2 (cos + cos).
-    assert values == pytest.approx({"loss": loss, "alignment": 1 - loss / 4, "spread": spread}, abs=1e-5)
+    assert values == pytest.approx({"loss": loss, "cosine": 1 - loss / 4, "spread": spread}, abs=1e-5)
 
 
 def test_views_in_the_other_order_have_the_same_loss() -> None:
@@ -210,7 +210,7 @@ def test_health_tells_of_the_collapse_that_the_predictor_prevents(predictor: boo
         assert said is None and row["embed_rankme"] > 6 and row["embed_std"] > 0.5 and row["spread"] > 0.6
     else:
         assert said is not None and "embeddings of all images are alike" in said
-        assert row["embed_rankme"] < 3 and row["embed_std"] < 0.05 and row["spread"] < 0.05 and row["alignment"] > 0.99
+        assert row["embed_rankme"] < 3 and row["embed_std"] < 0.05 and row["spread"] < 0.05 and row["cosine"] > 0.99
 
 
 def test_features_are_the_online_backbones_and_embeddings_its_projectors() -> None:

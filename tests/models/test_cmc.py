@@ -71,7 +71,7 @@ def test_each_half_is_compared_with_the_memory_of_the_other(negatives: int, monk
     else:
         first, second = (classified(z, memory, np.array(INDEX), 0.2) for z, memory in ((z_luma, of_chroma), (z_chroma, of_luma)))
     assert float(values["loss"].detach()) == pytest.approx(first + second, rel=1e-5)
-    assert float(values["alignment"]) == pytest.approx(float((z_luma * z_chroma).sum(1).mean()), abs=1e-6)
+    assert float(values["cosine"]) == pytest.approx(float((z_luma * z_chroma).sum(1).mean()), abs=1e-6)
     if not negatives:
         right = [np.mean((z @ memory.T).argmax(1) == INDEX) for z, memory in ((z_luma, of_chroma), (z_chroma, of_luma))]
         assert [float(values["luma_accuracy"]), float(values["chroma_accuracy"])] == pytest.approx(right)

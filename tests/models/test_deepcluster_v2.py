@@ -90,7 +90,7 @@ def test_the_first_pass_keeps_each_views_embeddings_of_passes_of_their_own_and_m
         torch.testing.assert_close(bank.local[[3, 7, 11, 19]], rows)
         assert float(bank.local.abs().sum(1).count_nonzero()) == 4
     assert [int(m.num_batches_tracked) for m in method.modules() if isinstance(m, nn.BatchNorm1d)] == [2]
-    assert method.first_pass and method.per_image
+    assert method.per_image and [epoch for epoch in (0, 0.5, 1, 2) if method.wants_pass(epoch)] == [0]
 
 
 def test_an_epoch_begins_with_a_clustering_of_each_bank_in_turn_and_empties_them() -> None:

@@ -78,7 +78,7 @@ def by_hand(q: np.ndarray, k: np.ndarray, negatives: np.ndarray, temperature: fl
     logits = np.concatenate([(q * k).sum(1, keepdims=True), q @ negatives.T], 1) / temperature
     shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     return {"loss": float(-np.log(shares[:, 0]).mean()), "accuracy": float((logits.argmax(1) == 0).mean()),
-            "alignment": float((q * k).sum(1).mean())}
+            "cosine": float((q * k).sum(1).mean())}
 
 
 @pytest.mark.parametrize("layers", [1, 2])

@@ -130,7 +130,7 @@ def test_the_loss_is_both_directions_added(fields: dict[str, object], temperatur
     values = method(batch_of(views))
     assert float(values["loss"].detach()) == pytest.approx(ctr(q[0], k[1], temperature) + ctr(q[1], k[0], temperature), abs=1e-4)
     cosines = [nn.functional.cosine_similarity(q[i], k[1 - i]).mean() for i in range(2)]
-    assert float(values["alignment"]) == pytest.approx(float(sum(cosines).detach()) / 2, abs=1e-5)
+    assert float(values["cosine"]) == pytest.approx(float(sum(cosines).detach()) / 2, abs=1e-5)
 
 
 def test_the_gradient_is_the_query_sides_alone() -> None:

@@ -79,7 +79,7 @@ def test_image_and_tiles_are_compared_with_one_memory(negatives: int, head: str,
         right = [np.mean((z @ memory.T).argmax(1) == INDEX) for z in (z_image, z_patch)]
         assert [float(values["image_accuracy"]), float(values["patch_accuracy"])] == pytest.approx(right)
     assert float(values["loss"].detach()) == pytest.approx(0.3 * of_image + 0.7 * of_patch, rel=1e-5)
-    assert float(values["alignment"]) == pytest.approx(float((z_image * z_patch).sum(1).mean()), abs=1e-6)
+    assert float(values["cosine"]) == pytest.approx(float((z_image * z_patch).sum(1).mean()), abs=1e-6)
 
 
 class Levels(nn.Module):

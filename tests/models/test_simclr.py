@@ -106,7 +106,7 @@ def test_the_loss_is_the_mean_over_images_of_both_views_cross_entropy() -> None:
     expected = -sum(math.log(float(shares[i, (i + 5) % 10].detach())) for i in range(10)) / 5
     values = method(batch_of(views))
     assert float(values["loss"].detach()) == pytest.approx(expected, rel=1e-5)
-    assert float(values["alignment"]) == pytest.approx(float((z[:5] * z[5:]).sum(1).mean().detach()), abs=1e-5)
+    assert float(values["cosine"]) == pytest.approx(float((z[:5] * z[5:]).sum(1).mean().detach()), abs=1e-5)
     halved = small(temperature=0.3, loss_scale="paper")(batch_of(views))["loss"]
     assert float(halved.detach()) == pytest.approx(expected / 2, rel=1e-5)
 
@@ -131,7 +131,7 @@ def test_spread_is_zero_where_all_embeddings_are_one() -> None:
     method = small().eval()
     views = random_views(1, 1, 16).expand(2, 6, -1, -1, -1)
     values = method(batch_of(views))
-    assert float(values["spread"]) == pytest.approx(0, abs=1e-3) and float(values["alignment"]) == pytest.approx(1, abs=1e-4)
+    assert float(values["spread"]) == pytest.approx(0, abs=1e-3) and float(values["cosine"]) == pytest.approx(1, abs=1e-4)
 
 
 def test_it_learns_to_tell_images_apart() -> None:
@@ -183,8 +183,8 @@ def test_the_embedding_is_the_projectors() -> None:
     method, views = small().eval(), random_views(2, 3, 16)
     z = nn.functional.normalize(method.embed(views.flatten(0, 1)), dim=1)
     assert z.shape == (6, 16)
-    alignment = float(method(batch_of(views))["alignment"])
-    assert float((z[:3] * z[3:]).sum(1).mean().detach()) == pytest.approx(alignment, abs=1e-6)
+    cosine = float(method(batch_of(views))["cosine"])
+    assert float((z[:3] * z[3:]).sum(1).mean().detach()) == pytest.approx(cosine, abs=1e-6)
 
 
 def test_without_a_projector_features_themselves_are_compared() -> None:

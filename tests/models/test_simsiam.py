@@ -104,7 +104,7 @@ def test_what_it_returns(fields: dict[str, object]) -> None:
     values = {name: float(value.detach()) for name, value in method(batch_of(views)).items()}
     deviations = [F.normalize(each.detach().double(), dim=1).numpy().std(0) for each in z]
     spread = np.mean([np.sqrt(12 * np.mean(each**2)) for each in deviations])
-    assert values == pytest.approx({"loss": by_hand(p, z), "alignment": -by_hand(p, z), "spread": spread}, abs=1e-5)
+    assert values == pytest.approx({"loss": by_hand(p, z), "cosine": -by_hand(p, z), "spread": spread}, abs=1e-5)
 
 
 def test_views_in_the_other_order_have_the_same_loss() -> None:

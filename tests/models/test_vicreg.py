@@ -41,7 +41,7 @@ def by_hand(z: np.ndarray, paper: bool) -> dict[str, float]:
     c = float(sum((np.cov(of.T)[beside] ** 2).sum() for of in z) / dim)
     unit = z / np.linalg.norm(z, axis=2, keepdims=True)
     return {"loss": 25 * s * (dim if paper else 1) + 25 * v * (2 if paper else 1) + c, "invariance": s, "variance": v,
-            "covariance": c, "alignment": float((unit[0] * unit[1]).sum(1).mean())}
+            "covariance": c, "cosine": float((unit[0] * unit[1]).sum(1).mean())}
 
 
 def test_published_numbers() -> None:

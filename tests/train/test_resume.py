@@ -109,10 +109,10 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_good_checkpoint(
 def test_weights_that_a_gradient_spoiled_are_not_saved(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = []
 
-    def spoiled(parameters: Any, bound: float | None, mode: str) -> None:
+    def spoiled(method: Any, bound: float | None, mode: str) -> None:
         steps.append(1)
         if len(steps) == 2:
-            next(p for p in parameters if p.grad is not None).grad.fill_(float("inf"))
+            next(p for p in method.parameters() if p.grad is not None).grad.fill_(float("inf"))
 
     monkeypatch.setattr(step_module, "clip", spoiled)
     with pytest.raises(RunFailure, match=r"^backbone\S+ is not finite at step 2; no checkpoint had been written"):
@@ -175,24 +175,41 @@ def test_a_queue_and_what_is_kept_for_every_image_go_on_to_the_bit(
     assert len(losses) == 15 and min(losses) > 0
 
 
-def test_a_first_pass_comes_once_and_stopped_within_it_nothing_is_kept(
-        shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("epochs", "stopped_after"), [((0.0,), 0), ((0.0, 1.0), 5)])
+def test_a_pass_comes_when_it_is_asked_for_and_stopped_within_it_nothing_of_it_is_kept(
+        shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+        epochs: tuple[float, ...], stopped_after: int) -> None:
     from viewmill.models.deepcluster_v2 import DeepClusterV2
 
-    seen, observe = [], DeepClusterV2.observe
+    passes: list[list[list[int]]] = []
+    observe, stop_in = DeepClusterV2.observe, len(epochs)
+
+    def wants(self: Any, epoch: float) -> bool:
+        if epoch in epochs:
+            passes.append([])
+        return epoch in epochs
 
     def noting(self: Any, batch: Any) -> None:
         observe(self, batch)
-        seen.append(sorted(batch.index.tolist()))
-        if len(seen) == 2:
+        passes[-1].append(batch.index.tolist())
+        if stop_in and len(passes) == stop_in and len(passes[-1]) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(DeepClusterV2, "observe", noting)
-    arguments = memory_words("deepcluster_v2", shards, tmp_path, "epochs=2")
+    monkeypatch.setattr(DeepClusterV2, "wants_pass", wants)
+    arguments = memory_words("deepcluster_v2", shards, tmp_path / "parts", "epochs=2")
     assert training.main(arguments) == 0
-    assert "stopped by SIGTERM after step 0 of 10\n" in capsys.readouterr().out
-    assert len(seen) == 2 and not checkpoint.written(tmp_path / "checkpoints")
-    assert training.main([*arguments, "steps=3"]) == 0
-    assert len(seen) == 7 and sorted(index for batch in seen[2:] for index in batch) == list(range(80))
+    kept = f", checkpoint in {tmp_path}/parts/checkpoints" if stopped_after else ""
+    assert f"stopped by SIGTERM after step {stopped_after} of 10{kept}\n" in capsys.readouterr().out
+    assert [len(each) for each in passes] == [5] * (stop_in - 1) + [2]
+    assert bool(checkpoint.written(tmp_path / "parts" / "checkpoints")) == bool(stopped_after)
+    stop_in, cut = 0, passes.pop()
     assert training.main(arguments) == 0
-    assert len(seen) == 7 and last_state(tmp_path)["step"] == 10
+    assert [sorted(index for batch in each for index in batch) for each in passes] == [list(range(80))] * len(epochs)
+    assert passes[-1][:2] == cut  # the same views in the same order: nothing was skipped
+    assert len({str(each) for each in passes}) == len(epochs)  # each pass in an order of its own
+    assert training.main(arguments) == 0
+    assert len(passes) == len(epochs) and last_state(tmp_path / "parts")["step"] == 10
+    passes.clear()
+    assert training.main(memory_words("deepcluster_v2", shards, tmp_path / "whole", "epochs=2")) == 0
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")

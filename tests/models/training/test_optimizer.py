@@ -164,18 +164,40 @@ def test_each_name_is_that_optimizer(name: str, kind: str) -> None:
 def test_clip_scales_all_gradients_by_one_factor() -> None:
     a, b = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
     a.grad, b.grad = torch.tensor([3.0]), torch.tensor([4.0])
-    norm = clip([a, b], 1.0)
+    norm = clip(nn.ParameterList([a, b]), 1.0)
     assert norm is not None and norm.item() == pytest.approx(5.0)
     assert (a.grad.item(), b.grad.item()) == (pytest.approx(0.6), pytest.approx(0.8))
-    assert clip([a, b], None) is None
+    assert clip(nn.ParameterList([a, b]), None) is None
+
+
+def test_clip_of_each_part_scales_a_childs_gradients_together_and_those_beside_the_children() -> None:
+    class Parts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.token = nn.Parameter(torch.zeros(1))
+            self.backbone, self.head = nn.Linear(1, 1), nn.Linear(1, 1)
+            self.teacher = nn.Linear(1, 1)
+
+    parts = Parts()
+    given = {"token": 10.0, "backbone.weight": 3.0, "backbone.bias": 4.0, "head.weight": 0.6, "head.bias": 0.8}
+    for name, value in given.items():
+        parameter = parts.get_parameter(name)
+        parameter.grad = torch.full_like(parameter, value)
+    norm = clip(parts, 2.0, "per-part")
+    assert norm is not None and norm.item() == pytest.approx(126**0.5)  # of all, before: 100 + 25 + 1
+    found = {name: float(parameter.grad) for name, parameter in parts.named_parameters() if parameter.grad is not None}
+    expected = {"token": 2.0, "backbone.weight": 1.2, "backbone.bias": 1.6, "head.weight": 0.6, "head.bias": 0.8}
+    assert found == pytest.approx(expected)
+    nothing = clip(nn.Linear(1, 1), 2.0, "per-part")
+    assert nothing is not None and nothing.item() == 0
 
 
 def test_clip_of_each_tensor_leaves_the_small_ones_alone() -> None:
     a, b, without = (nn.Parameter(torch.zeros(2)) for _ in range(3))
     a.grad, b.grad = torch.tensor([3.0, 4.0]), torch.tensor([0.6, 0.8])
-    norm = clip([a, b, without], 2.0, "per-tensor")
+    norm = clip(nn.ParameterList([a, b, without]), 2.0, "per-tensor")
     assert norm is not None and norm.item() == pytest.approx(26**0.5)  # of both, before
     assert a.grad.tolist() == pytest.approx([1.2, 1.6]) and b.grad.tolist() == pytest.approx([0.6, 0.8])
     assert without.grad is None
-    nothing = clip([without], 2.0, "per-tensor")
+    nothing = clip(nn.ParameterList([without]), 2.0, "per-tensor")
     assert nothing is not None and nothing.item() == 0

@@ -76,7 +76,7 @@ def test_an_unknown_key_names_the_nearest() -> None:
     ("loader.threads=all", "loader.threads needs a whole number (int) or null, got 'all'"),
     ("optimizer.betas=0.9", "optimizer.betas needs a list like [float, float], got '0.9'"),
     ("schedule.steps_at=often", "schedule.steps_at needs a list like [float], got 'often'"),
-    ("clip_mode=each", "clip_mode needs one of ['joint', 'per-tensor'], got 'each'"),
+    ("clip_mode=each", "clip_mode needs one of ['joint', 'per-part', 'per-tensor'], got 'each'"),
     ("optimizer=adamw", "optimizer has keys of its own: optimizer.name"),
     ("epochs", "'epochs' is not key=value"),
     ("method=mae", "the method is the first word"),
