@@ -26,6 +26,7 @@ Answers = dict[tuple[str, str], np.ndarray]
 Kind = Literal["trained", "untrained", "pixels"]
 Read = Callable[[Sequence[str]], tuple[RunConfig, Recipe]]
 FORMAT = 1
+SIGN = "key"  # of the folder that a cell is made in: whose it is
 
 _UNNAMED = {"data", "out", "device", "torch_threads", "resume", "log_every", "data_wait_budget", "tensorboard", "remote", "knn",
             "health", "checkpoint"}
@@ -132,6 +133,8 @@ class Made:
     figures: dict[str, dict[str, dict[str, Any]]]
     about: dict[str, Any]
     correct: Answers
+    configuration: dict[str, Any]
+    code: str
 
 
 class Store:
@@ -147,7 +150,7 @@ class Store:
             kept = json.loads((self.cells / f"{name}.json").read_text())
             with np.load(self.cells / kept["answers"]) as file:
                 correct = {(title.split("/")[0], title.split("/")[1]): file[title] for title in file.files}
-            return Made(kept["key"], kept["figures"], kept["about"], correct)
+            return Made(kept["key"], kept["figures"], kept["about"], correct, kept["configuration"], kept["code"])
         except (OSError, ValueError, KeyError):
             return None
 
@@ -175,7 +178,7 @@ class Store:
         """The folder that a cell is made in: what an interruption left of the same cell is there, and the run where the same was
         trained; of others nothing."""
         folder, run = self.work / cell.name, self.work / f".{cell.name}.run"
-        note = folder / "key"
+        note = folder / SIGN
         before = note.read_text().split() if note.is_file() else []
         if before != [cell.key, cell.training_key]:
             if before[1:] == [cell.training_key] and (folder / "run").is_dir():
@@ -185,5 +188,11 @@ class Store:
             folder.mkdir(parents=True)
             if run.is_dir():
                 os.replace(run, folder / "run")
-            note.write_text(f"{cell.key} {cell.training_key}\n")
+            self.sign(cell)
         return folder
+
+    def sign(self, cell: Cell) -> None:
+        """Say that what a cell was made in is this cell's."""
+        folder = self.work / cell.name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / SIGN).write_text(f"{cell.key} {cell.training_key}\n")

@@ -14,6 +14,7 @@ from ...models.training import process
 from ...pipelines.source import open_source
 from . import studies
 from .cells import Cell, Read, Store, cells_of
+from .checking import Checker
 from .making import Failed, Interrupted, Maker
 from .settings import BenchConfig, Settings, manual, parts, read
 from .table import in_markdown, table_of
@@ -54,10 +55,12 @@ def _main(settings: Settings, out: Path, read_run: Read) -> int:
     failed: list[Failed] = []
     with process.stop_signals() as stop:
         maker = Maker(store, data, test, settings.own, _train_words(settings.config), stop, _say)
+        checker = Checker(maker, settings.config.check_steps, _say) if settings.config.stale == "check" else None
         try:
             for number, cell in enumerate(todo, 1):
                 _say(f"{cell.name}: {number} of {len(todo)}")
-                problem = maker.make(cell)
+                same = checker is not None and store.state(cell) == "stale" and checker.same(cell)
+                problem = None if same else maker.make(cell)
                 if problem is not None:
                     failed.append(problem)
                     _say(f"{problem.name}: failed: {problem.why}")
@@ -87,7 +90,7 @@ def write(out: Path, table: dict[str, Any]) -> None:
 
 def _due(store: Store, cell: Cell, config: BenchConfig) -> bool:
     state = store.state(cell)
-    return state == "missing" or (state == "stale" and config.stale == "rerun")
+    return state == "missing" or (state == "stale" and config.stale != "keep")
 
 
 def _train_words(config: BenchConfig) -> tuple[str, ...]:

@@ -55,18 +55,10 @@ class Maker:
         """Train where there is something to train, judge, keep. Raises Interrupted."""
         folder = self.store.begin(cell)
         began = time.monotonic()
-        if cell.kind == "trained":
-            run = folder / "run"
-            _wait_for(run)
-            words = [*cell.words, f"out={run}", *self.train_words]
-            why = self._child("train", [sys.executable, "-m", "viewmill.train", *words], folder)
-            if why is not None:
-                return Failed(cell.name, f"training: {why}")
-        job = {"kind": cell.kind, "method": cell.method, "seed": cell.seed, "protocols": list(cell.protocols), "data": self.data,
-               "test": self.test, "folder": str(folder), "training": cell.configuration.get("training"), "own": self.own}
-        (folder / "job.json").write_text(json.dumps(job))
-        why = self._child("judge", [sys.executable, "-m", "viewmill.evaluation.scoreboard.judging", str(folder / "job.json")],
-                          folder)
+        why = self.train(cell, folder / "run", folder) if cell.kind == "trained" else None
+        if why is not None:
+            return Failed(cell.name, f"training: {why}")
+        why = self.judge(cell, folder)
         if why is not None:
             return Failed(cell.name, f"judging: {why}")
         figures, answers = judged(folder)
@@ -77,7 +69,22 @@ class Maker:
         self.say(f"{cell.name}: made in {time.monotonic() - began:.0f} s")
         return None
 
-    def _child(self, what: str, command: list[str], folder: Path) -> str | None:
+    def train(self, cell: Cell, run: Path, folder: Path, until: Callable[[], bool] | None = None) -> str | None:
+        """A cell's training, into the folder `run`; its log into `folder`. Why it failed, or None. until: once true, it is
+        stopped."""
+        _wait_for(run)
+        words = [*cell.words, f"out={run}", *self.train_words]
+        return self._child("train", [sys.executable, "-m", "viewmill.train", *words], folder, until)
+
+    def judge(self, cell: Cell, folder: Path) -> str | None:
+        """Judge folder/run, or what a cell without one stands for, into folder. Why it failed, or None."""
+        job = {"kind": cell.kind, "method": cell.method, "seed": cell.seed, "protocols": list(cell.protocols), "data": self.data,
+               "test": self.test, "folder": str(folder), "training": cell.configuration.get("training"), "own": self.own}
+        (folder / "job.json").write_text(json.dumps(job))
+        command = [sys.executable, "-m", "viewmill.evaluation.scoreboard.judging", str(folder / "job.json")]
+        return self._child("judge", command, folder)
+
+    def _child(self, what: str, command: list[str], folder: Path, until: Callable[[], bool] | None = None) -> str | None:
         """None where it did its work, else its last words. A signal to us is handed on, once: it then saves, and so do we."""
         environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
         with open(folder / f"{what}.log", "a+") as log:
@@ -90,6 +97,9 @@ class Maker:
                 if self.stop.signal and not told:
                     told = time.monotonic()
                     child.send_signal(self.stop.signal)
+                elif not told and until is not None and until():
+                    told = time.monotonic()
+                    child.terminate()
                 elif told and time.monotonic() - told > GRACE_SECONDS:
                     child.kill()
                 time.sleep(0.05)

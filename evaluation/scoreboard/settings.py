@@ -33,7 +33,10 @@ class BenchConfig:
     seeds: int = key("runs of each method, with seeds 0, 1, ...; each beside the untrained network of the same first weights", 3)
     split: Literal["test", "dev"] = key("dev: the last tenth of the training shards is tested on, the others are trained "
                                         "on, to choose settings; test: the table that is published", "test")
-    stale: Literal["rerun", "keep"] = key("what another configuration or other code has made; keep: as it is, marked", "rerun")
+    stale: Literal["rerun", "check", "keep"] = key(
+        "what another configuration or other code has made; check: rerun it unless the code alone is another and seed 0, a part "
+        "of it made anew, comes out the same to the bit; keep: as it is, marked", "rerun")
+    check_steps: int = key("steps of training that are repeated for stale=check", 100)
     protocols: tuple[str, ...] = key("what all are judged by, beside each method's own: knn, linear, finetune, layers",
                                      ("knn", "linear", "finetune"))
     max_images: int | None = key("at most so many training pictures for kNN and linear, a fixed random part; null: all", None)
@@ -51,7 +54,7 @@ class BenchConfig:
 
     def __post_init__(self) -> None:
         for name in ("seeds", "max_images", "max_test_images", "finetune_images", "layers_images", "calibration_images",
-                     "resamples", "torch_threads", "threads"):
+                     "resamples", "torch_threads", "threads", "check_steps"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} needs a whole number of at least 1, got {value}")

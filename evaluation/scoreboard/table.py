@@ -35,6 +35,7 @@ def table_of(settings: Settings, cells: Sequence[Cell], store: Store, failed: Se
     return {"rows": rows, "pixels": {name: figures["top1"] for name, figures in pixels.items()}, **names,
             "failed": [asdict(each) for each in failed], "kept": settings.config.stale == "keep",
             "command": shlex.join(["viewmill", "bench", *settings.typed]), "title": settings.title,
+            "checked": [name for name, found in made.items() if "checked" in found.about],
             "split": settings.config.split, "seeds": settings.config.seeds, "viewmill": __version__, "origins": _origins(made)}
 
 
@@ -147,6 +148,9 @@ def _notes(table: Mapping[str, Any]) -> list[str]:
              *(f"- {row['arm']}: `viewmill train {row['method']} {' '.join(row['words'])}`"
                + ("" if row["training_s"] is None else f" ({row['training_s']:.0f} s, then judged in {row['judging_s']:.0f} s)")
                for row in table["rows"])]
+    if table["checked"]:
+        lines += ["", f"Made by earlier code, and checked: {len(table['checked'])} cells. Of each run's seed 0 the first steps "
+                  "of training and all answers of judging come out the same to the bit with today's code."]
     if table["stale"]:
         what = "shown as they are" if table["kept"] else "not shown, to be made again"
         lines += ["", f"Stale, made by another configuration or other code, {what}: {', '.join(table['stale'])}."]

@@ -102,8 +102,8 @@ DISTILLATION = (
         small=("model.backbone=convnet4", "model.patch_px=null", "model.window=null", "model.embed_dim=null",
                "model.prototypes=512", "model.head_hidden=256", "model.head_bottleneck=128", "model.head_norm=true",
                "model.trainable_gain=false", "model.frozen_epochs=0", "model.teacher_momentum=0.99",
-               "model.teacher_temperature=0.04", "model.first_teacher_temperature=0.02", "model.teacher_temperature_epochs=1",
-               "batch_size=128", "epochs=2", "optimizer.lr=2e-3", "optimizer.scaling=none", "optimizer.weight_decay=1e-4",
+               "model.teacher_temperature=0.03", "model.teacher_temperature_epochs=0",
+               "batch_size=64", "epochs=1", "optimizer.lr=2e-3", "optimizer.scaling=none", "optimizer.weight_decay=1e-4",
                "optimizer.final_weight_decay=null", "schedule.warmup_epochs=0.1"),
     ),
 )

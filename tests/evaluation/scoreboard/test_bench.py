@@ -28,7 +28,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What a child would do is done in this process, which is quicker; the list of what was done, a word for each."""
     done: list[str] = []
 
-    def child(self: Maker, what: str, command: list[str], folder: Path) -> str | None:
+    def child(self: Maker, what: str, command: list[str], folder: Path, until: object = None) -> str | None:
         if self.stop.signal:
             raise Interrupted(self.stop.signal)
         done.append(f"{what} {folder.name}")
