@@ -20,7 +20,7 @@ from ..models.heads import first_layers
 from ..models.method import Method
 from ..models.training import checkpoint
 from ..models.training.step import image_side
-from .pictures import evaluation_recipe
+from .pictures import evaluation_recipe, judged_side
 from .state_dict import fitted, read_state_dict
 
 SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
@@ -147,9 +147,9 @@ def _newest(folder: Path) -> tuple[Path, dict[str, Any]]:
 
 def _of_checkpoint(path: Path, state: dict[str, Any], image_px: int | None) -> Encoder:
     method, recipe = restored(path, state)
-    side = image_side(recipe)
+    side = judged_side(recipe)
     if image_px is not None and image_px != side:
-        raise ValueError(f"image_px={image_px}: {path} was trained at {side} px; leave image_px out")
+        raise ValueError(f"image_px={image_px}: {path} was trained on pictures of {side} px; leave image_px out")
     # Of the run's configuration no more than the network's fields: the rest may name places and options that are its user's.
     origin = {"config": {"model": state["config"]["model"]}, **{name: state[name] for name in ("method", "recipe", "viewmill")}}
     return of_method(method, recipe, side, f"{state['method']} of {path.parent.parent}, step {state['step']}", origin)

@@ -16,7 +16,7 @@ from ..pipelines.remote.options import Remote
 from ..pipelines.source import Source, open_source
 from .features import evaluating
 from .knn import knn_accuracy
-from .pictures import Pictures, evaluation_recipe
+from .pictures import Pictures, evaluation_recipe, judged_side
 
 RAW_PX = 32  # raw pixels are compared at this side at most: kNN on more is slow and no better
 
@@ -28,7 +28,7 @@ class OnlineKnn:
 
     def __init__(self, config: KnnConfig, bank: Source, test: Source, recipe: Recipe, threads: int = 1) -> None:
         self.config, self.recipe = config, recipe
-        self.side_px = recipe.instances[0].size_hw[1]
+        self.side_px = judged_side(recipe)
         self.bank = Pictures(bank, config.max_images, "knn.data (by default the training data)", threads)
         self.test = Pictures(test, config.max_test_images, f"knn.test_data={config.test_data}", threads)
         if config.k > len(self.bank.index):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..augment.draw import draw
 from ..augment.op import Op
-from ..augment.ops import CenterCrop, LabSplit, Normalize, Resize, Sobel
+from ..augment.ops import CenterCrop, LabSplit, Normalize, Resize, Sobel, Tiles
 from ..augment.ops.lab_split import CHANNELS
 from ..augment.recipe import Recipe, View
 from ..pipelines.decode import BadSample, decode
@@ -44,6 +44,23 @@ def evaluation_recipe(recipe: Recipe, side_px: int, *, raw: bool = False) -> Rec
     else:
         cut = [Resize(mode="short-side", side_px=round(side_px * 256 / 224), filter=filter_), CenterCrop(size_px=side_px)]
     return Recipe(views=(View(group="plain", size_px=side_px, ops=(*cut, *ending)),), name=f"{recipe}: evaluation")
+
+
+def judged_side(recipe: Recipe) -> int:
+    """The side, in pixels, of the plain pictures that a network trained on a recipe's views is judged by: the first view's; where
+    that is a tile, of what tiles are cut from, so that things are as large as in training. Of a lattice, which may cover any
+    picture, what a tile and the next one span."""
+    first = recipe.instances[0]
+    tiles = next((op for op in first.ops if isinstance(op, Tiles)), None)
+    if tiles is None:
+        return first.size_hw[1]
+    if tiles.layout == "cells":
+        assert tiles.grid is not None and tiles.cell_px is not None
+        return max(tiles.grid) * tiles.cell_px
+    if tiles.layout == "quadrants":
+        return 2 * tiles.side
+    assert tiles.pitch_px is not None
+    return tiles.pitch_px + tiles.side
 
 
 def _ending(recipe: Recipe) -> list[Op]:

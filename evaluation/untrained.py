@@ -17,7 +17,7 @@ from ..models import build
 from ..models.training.process import seed_all
 from ..models.training.step import image_side
 from .encoder import Encoder, of_method
-from .pictures import CHUNK, Pictures, evaluation_recipe
+from .pictures import CHUNK, Pictures, evaluation_recipe, judged_side
 
 RAW_PX = 32
 
@@ -25,8 +25,8 @@ RAW_PX = 32
 def initialized(method: str, fields: Any, recipe: Recipe, seed: int) -> Encoder:
     """The weights that a run of this method, with these fields of its own, recipe and seed begins with."""
     seed_all(seed)
-    side = image_side(recipe)
-    encoder = of_method(build(method, fields, image_px=side), recipe, side, f"{method}, untrained, seed {seed}")
+    built = build(method, fields, image_px=image_side(recipe))
+    encoder = of_method(built, recipe, judged_side(recipe), f"{method}, untrained, seed {seed}")
     return encoder.eval().requires_grad_(False)
 
 

@@ -114,7 +114,7 @@ def test_what_cannot_be_had_is_one_line(tmp_path: Path) -> None:
     write_run(tmp_path / "run")
     cases += [
         ((str(tmp_path / "run"),), {"backbone": "resnet18"}, "backbone= and weights_key= go with a file of weights"),
-        ((str(tmp_path / "run"),), {"image_px": 64}, "was trained at 32 px; leave image_px out"),
+        ((str(tmp_path / "run"),), {"image_px": 64}, "was trained on pictures of 32 px; leave image_px out"),
         ((str(tmp_path / "run"),), {"view": "simclr"}, "view=simclr makes 2 views of a picture, an evaluation shows one"),
     ]
     for arguments, keys, line in cases:

@@ -12,7 +12,8 @@ from PIL import Image
 from viewmill.augment import presets
 from viewmill.augment.draw import draw
 from viewmill.augment.ops import Normalize
-from viewmill.evaluation.pictures import Pictures, evaluation_recipe, sample
+from viewmill.augment.recipe import Recipe
+from viewmill.evaluation.pictures import Pictures, evaluation_recipe, judged_side, sample
 from viewmill.pipelines.engines import render
 from viewmill.pipelines.source import NoSuchKey, Source, open_source
 
@@ -35,6 +36,21 @@ def test_large_views_are_the_central_crop_of_the_field() -> None:
     ops = evaluation_recipe(presets.recipe("mae"), 224).instances[0].ops
     assert [op.type for op in ops] == ["resize", "center_crop", "normalize"]
     assert (ops[0].side_px, ops[0].filter, ops[1].size_px, ops[2].kind) == (256, "bicubic", 224, "mean-std")
+
+
+@pytest.mark.parametrize(("name", "side_px"), [
+    ("simclr", 224), ("dino", 224), ("simclr_cifar", 32),  # the first view's
+    ("jigsaw", 255), ("jigsaw_paper", 225), ("jigsaw++", 255),  # 3 x 3 cells of 85 or 75 px; of tiles with a margin too
+    ("context", 240),  # a tile of 96 px and the next one, 144 px on
+    ("counting", 114), ("pirl", 224),  # tiles come second: the whole picture is there
+])
+def test_a_network_of_tiles_is_judged_by_pictures_at_the_scale_of_the_tiles(name: str, side_px: int) -> None:
+    assert judged_side(presets.recipe(name)) == side_px
+
+
+def test_quadrants_are_judged_by_the_picture_that_they_make_up() -> None:
+    views = presets.recipe("counting").views
+    assert judged_side(Recipe(views=views[1:2])) == 228
 
 
 def test_views_of_another_colour_space_are_evaluated_in_it() -> None:
