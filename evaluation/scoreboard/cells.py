@@ -29,8 +29,9 @@ FORMAT = 1
 SIGN = "key"  # of the folder that a cell is made in: whose it is
 
 _UNNAMED = {"data", "out", "device", "torch_threads", "resume", "log_every", "data_wait_budget", "tensorboard", "remote", "knn",
-            "health", "checkpoint"}
-"""Keys of a run that move no weight: where, how fast, what is written. Of the loader's, only the order moves any."""
+            "health", "checkpoint", "sync_bn"}
+"""Keys of a run that move no weight: where, how fast, what is written; and over ranks, since a cell is trained by one process.
+Of the loader's, only the order moves any."""
 _ORDER = ("shuffle", "lanes", "window")
 
 _RUNS = {"knn": ("evaluation.neighbours", "run"), "linear": ("evaluation.linear.protocol", "run"),
@@ -135,6 +136,16 @@ class Made:
     correct: Answers
     configuration: dict[str, Any]
     code: str
+
+    def is_of(self, cell: Cell) -> bool:
+        """Whether it was made by the cell's configuration, whatever the code."""
+        return _decisive(self.configuration) == _decisive(json.loads(json.dumps(cell.configuration)))
+
+
+def _decisive(configuration: dict[str, Any]) -> dict[str, Any]:
+    """Without keys of the training that do not count today, though they did once."""
+    training = configuration.get("training", {})
+    return configuration | {"training": {name: value for name, value in training.items() if name not in _UNNAMED}}
 
 
 class Store:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -32,7 +31,7 @@ class Checker:
     def same(self, cell: Cell) -> bool:
         """Check a stale cell and, where it is the same, keep it as today's. Raises Interrupted."""
         made = self.store.load(cell.name)
-        if made is None or made.configuration != json.loads(json.dumps(cell.configuration)):
+        if made is None or not made.is_of(cell):
             return False
         if cell.seed > 0:
             first = self.store.load(f"{cell.name.rpartition('-')[0]}-0")

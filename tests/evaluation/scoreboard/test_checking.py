@@ -112,6 +112,19 @@ def test_another_configuration_is_never_the_same(tars: Path, tmp_path: Path, don
     assert done == ["judge simclr-untrained-0", "train simclr-trained-0", "judge simclr-trained-0"]
 
 
+def test_a_key_that_counts_no_more_makes_no_other_configuration(tars: Path, tmp_path: Path, done: list[str],
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    bench(tars, tmp_path)
+    as_other_code(monkeypatch)
+    path = tmp_path / "cells" / "simclr-trained-0.json"
+    kept = json.loads(path.read_text())
+    kept["configuration"]["training"]["sync_bn"] = None  # as cells of old have it: a cell is trained by one process
+    path.write_text(json.dumps(kept))
+    done.clear()
+    bench(tars, tmp_path, "stale=check")
+    assert done == ALL
+
+
 def test_without_the_run_that_was_kept_there_is_nothing_to_compare(tars: Path, tmp_path: Path, done: list[str],
                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     bench(tars, tmp_path)
