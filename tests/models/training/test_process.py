@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,15 @@ def test_a_signal_leaves_a_note_and_the_old_handlers_come_back(number: signal.Si
     assert signal.getsignal(number) == before
 
 
+@pytest.fixture
+def ctrl_c_ends() -> Iterator[None]:
+    """As in a terminal: what starts in the background may have been told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_ends")
 def test_the_second_ctrl_c_is_not_swallowed() -> None:
     with process.stop_signals() as stop, pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
