@@ -30,13 +30,14 @@ def _at_least(name: str, value: float, bound: float = 0) -> None:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    name: Literal["adamw", "sgd", "nesterov", "lars", "larc", "lamb"] = key(
-        "adamw, sgd (plain momentum), nesterov (sgd with Nesterov's), lars, larc (Apex's, around sgd) or lamb")
+    name: Literal["adamw", "adam", "sgd", "nesterov", "lars", "larc", "lamb"] = key(
+        "adamw, adam (decay inside the gradient), sgd (plain momentum), nesterov (sgd with Nesterov's), lars, larc (Apex's, "
+        "around sgd) or lamb")
     lr: float = key("base rate; scaling says how the batch size enters")
     scaling: Literal["linear", "sqrt", "none"] = key("peak rate: linear = lr * batch / 256, sqrt = lr * sqrt(batch), none = lr")
     weight_decay: float = key("decay of the weights that are not excluded")
     final_weight_decay: float | None = key("where half a cosine over the run brings the decay; null: it stays", None)
-    betas: tuple[float, float] = key("adamw and lamb", (0.9, 0.999))
+    betas: tuple[float, float] = key("adamw, adam and lamb", (0.9, 0.999))
     momentum: float = key("sgd, nesterov, lars and larc", 0.9)
     exclude: Literal["norm-and-bias", "none"] = key("what neither decays nor is adapted by lars, larc and lamb", "norm-and-bias")
     spared_lr: float | None = key("base rate of what is so excluded, in place of lr; null: lr", None)

@@ -60,7 +60,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
     from timm.optim import create_optimizer_v2
 
     options: dict[str, Any] = {}
-    if config.name in ("adamw", "lamb"):
+    if config.name in ("adamw", "adam", "lamb"):
         options["betas"] = tuple(config.betas)
     else:
         options["momentum"] = config.momentum

@@ -151,14 +151,26 @@ def test_lars_still_adapts_without_decay() -> None:
     assert layer.weight[0, 1].item() == pytest.approx(4 - 0.001 * 5 / 2 * 2)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("adamw", "AdamW"), ("sgd", "SGD"), ("nesterov", "SGD"), ("lars", "Lars"),
-                                          ("larc", "Larc"), ("lamb", "Lamb")])
+@pytest.mark.parametrize(("name", "kind"), [("adamw", "AdamW"), ("adam", "Adam"), ("sgd", "SGD"), ("nesterov", "SGD"),
+                                          ("lars", "Lars"), ("larc", "Larc"), ("lamb", "Lamb")])
 def test_each_name_is_that_optimizer(name: str, kind: str) -> None:
     optimizer = build_optimizer(Net(), replace(CONFIG, name=name, betas=(0.8, 0.9)))  # type: ignore[arg-type]
     assert type(optimizer).__name__ == kind
     assert optimizer.param_groups[0].get("betas", (0.8, 0.9)) == (0.8, 0.9)
     assert optimizer.param_groups[0].get("momentum", 0.5) == 0.5
     assert bool(optimizer.param_groups[0].get("nesterov", False)) == (name == "nesterov")
+
+
+def test_adam_decays_inside_the_gradient_and_so_by_a_step_of_the_rate_alone() -> None:
+    layer = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        layer.weight.fill_(2.0)
+    optimizer = build_optimizer(layer, replace(CONFIG, name="adam", weight_decay=0.5))
+    set_rate(optimizer, 0.1)
+    layer.weight.grad = torch.tensor([[0.0]])
+    optimizer.step()
+    # m / sqrt(v) of the first step is the sign of 0 + 0.5 * 2; adamw would take off 0.1 * 0.5 * 2.
+    assert layer.weight.item() == pytest.approx(2.0 - 0.1)
 
 
 def test_clip_scales_all_gradients_by_one_factor() -> None:
