@@ -75,9 +75,9 @@ def read(words: Sequence[str]) -> tuple[RunConfig, Recipe]:
     named = [word.removeprefix("variant=") for word in given if word.startswith("variant=")]
     given = [word for word in given if not word.startswith("variant=")]
     variant = named[-1] if named else None
-    # A recipe for 32 px images brings the network and the numbers for such images; each can still be given.
+    # A recipe for 32 px images, whose first view is no larger, brings the network and numbers for such; each can still be given.
     others = {word.removeprefix("recipe=") for word in given if word.startswith("recipe=")} - {info.recipe}
-    small = any(name in PRESETS and PRESETS[name].recipe.instances[0].size_hw == (32, 32) for name in others)
+    small = any(name in PRESETS and max(PRESETS[name].recipe.instances[0].size_hw) <= 32 for name in others)
     fields = {**(info.fields_32px if small else {}), **info.variant(variant).fields}
     return resolve(info.name, given, info.numbers(small=small, variant=variant), info.config(**fields))
 

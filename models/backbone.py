@@ -189,6 +189,11 @@ def _times(width: float, channels: tuple[int, ...]) -> tuple[int, ...]:
     return found
 
 
+def is_resnet(module: nn.Module) -> bool:
+    """Whether it is one of timm's ResNets, whose stem depends on the size of images."""
+    return isinstance(module, ResNet)
+
+
 def unit_gains(module: nn.Module) -> None:
     """Have the gain of each ResNet block's last batch norm begin at 1 (see `backbone`); other networks have none."""
     for block in module.modules() if isinstance(module, ResNet) else ():

@@ -26,7 +26,7 @@ def test_published_numbers_make_a_run(name: str) -> None:
     info = method_info(name)
     run, recipe = resolve(name, ["data=train.tar"], info.published, info.config())
     assert run.model == info.config() and recipe.name == info.recipe == run.recipe
-    assert presets.recipe(info.recipe_32px).instances[0].size_hw == (32, 32)
+    assert max(presets.recipe(info.recipe_32px).instances[0].size_hw) <= 32
     assert info.name == name and ("arXiv:" in info.paper or "CVPR" in info.paper)
 
 
