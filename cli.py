@@ -60,19 +60,22 @@ def preview(words: Annotated[list[str], typer.Argument(metavar="RECIPE data=... 
 
     data=PATTERN out=views.png samples=4: the first samples of the epoch. key=KEY epoch=0 seed=0: exactly the views that a
     sample got in that epoch of a run with that seed. engine=auto shuffle=auto lanes=256 window=16: as the run had them.
+    pictures=pictures.png: what the newest checkpoint of a run's folder makes of images, where its method paints; such a folder
+    knows its data.
     recipe.VIEW.OP.FIELD=value changes one field of the recipe, recipe.decode=scaled or recipe.repeats=2 how it is used.
     """
     from viewmill.pipelines.preview import preview as draw_sheet
-    from viewmill.pipelines.preview import saved_recipe
+    from viewmill.pipelines.preview import saved_data, saved_recipe
     from viewmill.pipelines.source import NoSuchKey, open_source
 
     name, *rest = words
-    given, changes = _given(rest, data=str, out="views.png", samples=4, key=str, epoch=0, seed=0, engine="auto", shuffle="auto",
-                            lanes=256, window=16)
+    given, changes = _given(rest, data=str, out="views.png", pictures="pictures.png", samples=4, key=str, epoch=0, seed=0,
+                            engine="auto", shuffle="auto", lanes=256, window=16)
     recipe = _changed(saved_recipe(name), changes)
-    if "data" not in given:
+    data = given.pop("data", None) or saved_data(name)
+    if data is None:
         raise ValueError("preview needs images: data=PATTERN, for example data='train-{0000..0009}.tar'")
-    source, out = open_source(given.pop("data")), Path(given.pop("out"))
+    source, out, pictures = open_source(data), Path(given.pop("out")), Path(given.pop("pictures"))
     samples = given.pop("samples")
     key = given.pop("key", None)
     try:
@@ -81,6 +84,11 @@ def preview(words: Annotated[list[str], typer.Argument(metavar="RECIPE data=... 
         raise ValueError(str(error)) from error
     count = draw_sheet(source, recipe, out, index=index, samples=samples, **given)
     print(f"{out}: {count} views by {recipe}, with their parameters")
+    if Path(name, "checkpoints").is_dir():
+        from viewmill.evaluation.gallery import of_run
+
+        if count := of_run(Path(name), pictures, data=data):
+            print(f"{pictures}: {count} images, as the newest checkpoint of {name} paints them")
     return 0
 
 

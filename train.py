@@ -30,6 +30,7 @@ from viewmill import __version__
 from viewmill.augment.draw import DRAW_VERSION
 from viewmill.augment.presets import PRESETS
 from viewmill.augment.recipe import Recipe
+from viewmill.evaluation.gallery import FOLDER, Gallery
 from viewmill.evaluation.monitor import Monitor
 from viewmill.evaluation.online import OnlineKnn
 from viewmill.models import METHODS, build, method_info
@@ -128,6 +129,8 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
         checkpoint.refuse_unlike(*found, plain(config), DRAW_VERSION, recipe.to_dict())
         step, knn_step = checkpoint.restore(found[1], method, optimizer, loader, world.rank)
     knn = OnlineKnn.open(config.knn, config.data, recipe, render_threads, remote) if leader else None
+    gallery = Gallery.of(method, source, recipe, config.loader, config.seed, device=world.device,
+                         threads=render_threads) if leader else None
     if leader:
         provenance.announce(config, recipe, len(source), steps, world, (torch_threads, render_threads), method)
         print(f"resumed    {found[0]}, step {step} of {steps.total}" if found else f"new run    {out}", flush=True)
@@ -144,12 +147,14 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
     stopped, starved, counted = 0, 0.0, loader.stats()
 
     def measure(step: int) -> None:
-        """kNN, where it is due and was not done before a resume. Rank 0 measures; the others wait at the next step."""
+        """kNN and pictures, where they are due and were not made before a resume. By rank 0; the others wait at the next step."""
         nonlocal knn_step
         due = config.knn.baselines if step == 0 else step == steps.total or steps.crosses(step, config.knn.every)
-        if not due or config.knn.every == 0 or knn_step >= step:
+        if not due or knn_step >= step:
             return
         knn_step = step
+        if gallery is not None:
+            gallery.write(method, step, out, autocast)
         if knn is not None and log is not None:
             values = knn.measure(method, world.device, autocast, untrained=step == 0)
             log.write(step, steps.epoch(step), values)
@@ -317,7 +322,8 @@ def ending(summary: dict[str, Any]) -> str:
         lines += [f"waiting    a warning above says that {summary['starved']:.0%} of the time went by waiting, and what to do"]
     lines += [f"kNN        {accuracy}"] if accuracy else []
     out = summary["out"]
-    return "\n".join([*lines, f"look at    {out}/curves.png, {out}/metrics.jsonl, tensorboard --logdir {out}/tensorboard"])
+    shown = f"{out}/{FOLDER}, " if Path(out, FOLDER).is_dir() else ""
+    return "\n".join([*lines, f"look at    {out}/curves.png, {shown}{out}/metrics.jsonl, tensorboard --logdir {out}/tensorboard"])
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -36,6 +36,11 @@ def normalize_patches(patches: Tensor, eps: float = 1e-6) -> Tensor:
     return (patches - mean) / (patches.var(-1, keepdim=True, unbiased=True) + eps).sqrt()
 
 
+def like_patches(normalized: Tensor, patches: Tensor, eps: float = 1e-6) -> Tensor:
+    """Back to pixels: with the mean and the standard deviation of these true patches. Both (N, L, values)."""
+    return patches.mean(-1, keepdim=True) + normalized * (patches.var(-1, keepdim=True, unbiased=True) + eps).sqrt()
+
+
 def masked_mse(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """Squared error, mean over the values of a patch, then mean over the masked patches. A scalar, float32 or wider.
 

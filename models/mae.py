@@ -8,9 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ..losses.mae import masked_mse, normalize_patches, patchify
+from ..losses.mae import like_patches, masked_mse, normalize_patches, patchify, unpatchify
 from .backbone import VisionTransformer, transformer_blocks, vision_transformer
 from .method import Method
+from .pictured import Shown
 from .positions import sincos_2d
 from .training.bounds import whole
 from .training.config import key
@@ -96,7 +97,17 @@ class MAE(Method):
 
         Raises ValueError where the masks' grid is not the patches', or masks hide different numbers of patches.
         """
-        images, mask = batch.views["global"].flatten(0, 1), batch.masks("global").flatten(0, 1)
+        images = batch.views["global"].flatten(0, 1)
+        prediction, mask = self.paint(images, batch.masks("global").flatten(0, 1))
+        target = patchify(images, self.patch_px)
+        if self.config.normalize_target:
+            target = normalize_patches(target.float())
+        loss = masked_mse(prediction, target, mask)
+        return {"loss": loss, "prediction_std": prediction.detach().float().std()}
+
+    def paint(self, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """images (N, C, image_px, image_px) and what is masked of each, (N, rows, columns), to what is painted of all patches,
+        (N, L, p * p * C), and the mask, (N, L), where the images are. Errors as of `forward`."""
         if tuple(mask.shape[1:]) != self.grid:
             raise ValueError(f"masks of {mask.shape[1]} x {mask.shape[2]} patches do not fit a backbone of "
                              f"{self.grid[0]} x {self.grid[1]} patches of {self.patch_px} px; "
@@ -104,12 +115,20 @@ class MAE(Method):
         mask = mask.flatten(1)
         visible, restore = orders(mask)
         mask, visible, restore = (t.to(images.device, non_blocking=True) for t in (mask, visible, restore))
-        prediction = self.decode(self.encode(images, visible), restore)
-        target = patchify(images, self.patch_px)
-        if self.config.normalize_target:
-            target = normalize_patches(target.float())
-        loss = masked_mse(prediction, target, mask)
-        return {"loss": loss, "prediction_std": prediction.detach().float().std()}
+        return self.decode(self.encode(images, visible), restore), mask
+
+    def pictures(self, batch: Shown) -> dict[str, Tensor]:
+        """Of each image's first view "masked", what the encoder sees; "reconstruction", with what is painted where it was masked,
+        of normalized patches with the mean and deviation that the true ones have, which nobody guessed; "original"."""
+        images = batch.views["global"][0].float()
+        painted, mask = self.paint(images, batch.masks("global")[0])
+        true = patchify(images, self.patch_px)
+        painted = like_patches(painted.float(), true) if self.config.normalize_target else painted.float()
+        hidden = mask[:, :, None].expand_as(true)
+        over = unpatchify(torch.where(hidden, painted, true), self.patch_px, *self.grid)
+        original = batch.rgb("global", images)
+        gray = unpatchify(hidden.to(true.dtype), self.patch_px, *self.grid)[:, :1] > 0
+        return {"masked": torch.where(gray, 0.5, original), "reconstruction": batch.rgb("global", over), "original": original}
 
     def encode(self, images: Tensor, visible: Tensor | None = None) -> Tensor:
         """images (N, C, H, W) to tokens (N, prefix + K, D), after the last norm. visible (N, K): which patches are let in,

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from ..augment.colour.lab import lab_to_rgb
 from ..augment.fields import pair_of
 from ..augment.masks import Mask
 from ..augment.op import Op
-from ..augment.ops import CenterCrop, Crop, Flip, LabSplit, Normalize, RandomCrop, Resize, Sobel, Tiles
+from ..augment.ops import CenterCrop, Crop, Flip, RandomCrop, Resize, Tiles
+from ..augment.pixels import as_levels_of_rgb
 
 CELL_PX = 192
 GAP_PX = 12
@@ -22,8 +22,6 @@ LINE_PX = 13
 MOST_LINES = 9
 MOST_COLUMNS = 14
 FRAMES = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000", "#000075", "#f032e6")
-MIDDLE_L = 50.0
-"""Lightness at which colours are shown that have none of their own."""
 
 Drawn = Mapping[str, Mapping[str, np.ndarray]]
 """One view's parameters, by op name."""
@@ -35,40 +33,11 @@ def picture(view: np.ndarray, ops: Sequence[Op], drawn: Drawn, row: int) -> np.n
     Lightness is gray, colours have a lightness of 50; gradients, and tiles that were normalized by themselves, lie around
     mid gray, as far as their own range goes.
     """
-    pixels = np.clip(np.rint(np.moveaxis(_levels(view, ops), 0, -1)), 0, 255).astype(np.uint8)
+    pixels = np.clip(np.rint(np.moveaxis(as_levels_of_rgb(torch.as_tensor(view), ops).numpy(), 0, -1)), 0, 255).astype(np.uint8)
     for op in ops:
         if isinstance(op, Mask):
             _show_mask(pixels, {k: v[row] for k, v in drawn[op.name].items()}, filled=op.fills)
     return pixels
-
-
-def _levels(view: np.ndarray, ops: Sequence[Op]) -> np.ndarray:
-    """(3, H, W) levels, 0..255 where nothing left them."""
-    keep = next((op.keep for op in ops if isinstance(op, LabSplit)), None)
-    normalize = next((op for op in ops if isinstance(op, Normalize)), Normalize(kind="none", space="lab" if keep else None))
-    if any(isinstance(op, Sobel) for op in ops):  # along x in red, along y in green
-        return _signed(np.concatenate([view, np.zeros_like(view[:1])])[:3])
-    if str(normalize.kind).startswith("tile"):
-        return np.broadcast_to(_signed(view), (3, *view.shape[1:]))
-    gain, offset = normalize.affine(len(view))
-    values = (view - np.reshape(offset, (-1, 1, 1))) / np.reshape(gain, (-1, 1, 1))
-    return np.broadcast_to(values, (3, *view.shape[1:])) if keep is None else _of_lab(values, keep)
-
-
-def _signed(values: np.ndarray) -> np.ndarray:
-    """Values of either sign -> around mid gray, the largest at black or white."""
-    return 128 + values * (127 / max(float(np.abs(values).max()), 1e-6))
-
-
-def _of_lab(values: np.ndarray, keep: Sequence[str]) -> np.ndarray:
-    if tuple(keep) == ("L",):
-        return np.repeat(values * 2.55, 3, 0)
-    lab = np.zeros((3, *values.shape[1:]), np.float32)
-    lab[0] = MIDDLE_L
-    for channel, plane in zip(keep, values, strict=True):
-        lab["Lab".index(channel)] = plane
-    shown: np.ndarray = lab_to_rgb(torch.from_numpy(lab)).numpy()
-    return shown
 
 
 def _show_mask(pixels: np.ndarray, drawn: Mapping[str, np.ndarray], filled: bool) -> None:

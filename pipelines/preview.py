@@ -106,6 +106,14 @@ def saved_recipe(name: str) -> Recipe:
         raise ValueError(f"{path}: no recipe can be read from it ({error}); name a preset, or the folder of a run") from error
 
 
+def saved_data(name: str) -> Any:
+    """Where a run found its images, by its folder; None for any other name, or where nothing is said of it."""
+    try:
+        return json.loads(Path(name, "config.json").read_text())["config"]["data"]
+    except (OSError, KeyError, TypeError, json.JSONDecodeError):
+        return None
+
+
 def positions(order: Order, epoch: int, index: np.ndarray, chunk: int = 1 << 18) -> np.ndarray:
     """Where in an epoch's order each sample stands, (N,) int64: the order run through until all are found."""
     found = np.full(len(index), -1, np.int64)

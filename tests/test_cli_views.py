@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from viewmill.augment import presets
 from viewmill.cli import main
 from viewmill.pipelines.shard_writer import write_shard
 
@@ -41,6 +42,17 @@ def test_preview_writes_a_sheet(shard: Path, tmp_path: Path, capsys: pytest.Capt
     assert main(["preview", "simclr_cifar", f"data={shard}", f"out={out}", "key=007", "epoch=3", "seed=5",
                  "recipe.global.flip.p=1.0"]) == 0
     assert Image.open(out).size[0] > 300 and "2 views by simclr_cifar" in capsys.readouterr().out
+
+
+def test_preview_of_a_run_that_paints_nothing_finds_its_data_and_shows_its_views(
+        shard: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    recipe = presets.recipe("simclr_cifar").to_dict()
+    (run / "config.json").write_text(json.dumps({"config": {"data": str(shard)}, "recipe": recipe}))
+    assert main(["preview", str(run), f"out={tmp_path / 'views.png'}", f"pictures={tmp_path / 'pictures.png'}"]) == 0
+    assert "8 views by simclr_cifar" in capsys.readouterr().out
+    assert not (tmp_path / "pictures.png").exists()
 
 
 def test_bench_prints_keeps_and_draws_its_figures(shard: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

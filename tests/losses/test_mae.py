@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from viewmill.losses.mae import masked_mse, normalize_patches, patchify, unpatchify
+from viewmill.losses.mae import like_patches, masked_mse, normalize_patches, patchify, unpatchify
 
 
 def test_patches_run_row_by_row_and_values_run_row_column_channel() -> None:
@@ -78,3 +78,11 @@ def test_what_does_not_fit_is_refused() -> None:
         patchify(torch.zeros(1, 3, 8, 10), 5)
     with pytest.raises(ValueError, match="a grid of 2 x 2 patches of 4 px does not hold"):
         unpatchify(torch.zeros(1, 5, 48), 4, 2, 2)
+
+
+def test_patches_come_back_from_their_normalization() -> None:
+    patches = torch.rand(3, 5, 48, dtype=torch.float64)
+    torch.testing.assert_close(like_patches(normalize_patches(patches), patches), patches)
+    # By hand: 0 .. 11 has mean 5.5 and deviation sqrt(13).
+    patch = torch.arange(12, dtype=torch.float64).reshape(1, 1, 12)
+    assert like_patches(torch.full((1, 1, 12), 2.0), patch)[0, 0].numpy() == pytest.approx(5.5 + 2 * np.sqrt(13 + 1e-6))

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from viewmill.augment import presets
+from viewmill.augment.ops.normalize import IMAGENET_MEAN, IMAGENET_STD
 from viewmill.losses.mae import normalize_patches, patchify
 from viewmill.models.mae import MAE, MAEConfig, orders
+from viewmill.models.pictured import Shown
 
 from .batches import batch_of, random_masks, random_views
 
@@ -173,3 +176,30 @@ def test_the_first_weights_are_the_published_ones() -> None:
     assert all(float(m.bias.detach().abs().sum()) == 0 for m in linear)
     for token in (method.encoder.cls_token, method.mask_token):
         assert float(token.detach().std()) == pytest.approx(0.02, rel=0.4)
+
+
+def test_pictures_show_what_is_seen_what_is_painted_and_what_was_there() -> None:
+    recipe = presets.recipe("mae_cifar")
+    method = tiny(32).eval()
+    rng = np.random.default_rng(0)
+    levels = torch.from_numpy(rng.integers(0, 256, (3, 3, 32, 32)).astype(np.float32))
+    mean, std = (torch.tensor(of)[:, None, None] for of in (IMAGENET_MEAN, IMAGENET_STD))
+    masks = random_masks(1, 3, 8, 8, 16)
+    batch = batch_of(((levels / 255 - mean) / std)[None], masks)
+    with torch.no_grad():
+        columns = method.pictures(Shown(batch, recipe))
+        painted, _ = method.paint(batch.views["global"][0], torch.from_numpy(masks[0]))
+    assert list(columns) == ["masked", "reconstruction", "original"]
+    hidden = torch.from_numpy(masks[0].repeat(4, 1).repeat(4, 2))[:, None].expand(-1, 3, -1, -1)
+    torch.testing.assert_close(columns["original"], levels / 255)
+    assert (columns["masked"][hidden] == 0.5).all()
+    for title in ("masked", "reconstruction"):
+        torch.testing.assert_close(columns[title][~hidden], (levels / 255)[~hidden])
+    # One patch by hand: painted values times the true patch's deviation (n - 1) over all its 48 values, plus its mean, then
+    # back through the normalization by channel.
+    row, (top, left) = 1, np.argwhere(masks[0, 1])[3] * 4
+    true = batch.views["global"][0, row, :, top : top + 4, left : left + 4].double()
+    made = painted[row, top // 4 * 8 + left // 4].double().reshape(4, 4, 3).permute(2, 0, 1)
+    made = (made * (true.var() + 1e-6).sqrt() + true.mean()) * std + mean
+    torch.testing.assert_close(columns["reconstruction"][row, :, top : top + 4, left : left + 4].double(), made.clamp(0, 1),
+                               rtol=1e-4, atol=1e-5)

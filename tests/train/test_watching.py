@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 from viewmill import train as training
+from viewmill.cli import main
 from viewmill.models.training import metrics, progress
 from viewmill.pipelines.quarantine import read_quarantine
 from viewmill.pipelines.source import ArraySource
 
-from .runs import SIDE, THREE_EPOCHS, last_state, leaves, run
+from .runs import SIDE, THREE_EPOCHS, assert_same_run, last_state, leaves, mae_words, run
 
 
 def test_bad_images_are_counted_named_and_told_at_the_end(shards: Path, tmp_path: Path,
@@ -67,6 +68,28 @@ def test_a_run_that_starves_says_so_once(shards: Path, tmp_path: Path, seconds: 
     if warnings:
         assert summary["starved"] > 0.5 and f"{summary['starved']:.0%} of the time, more than data_wait_budget=0.5" in said[0]
         assert f"viewmill bench --diagnose simclr data='{shards}/train-{{0..1}}.tar'" in said[0]
+
+
+def test_a_method_that_paints_leaves_pictures_where_knn_is_due_and_they_move_nothing(
+        shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    parts, whole = tmp_path / "parts", tmp_path / "whole"
+    training.train(*training.read(mae_words(shards, parts, "epochs=3", "steps=7", "checkpoint.steps=7")))
+    assert sorted(path.name for path in (parts / "pictures").iterdir()) == [
+        f"step-{step:06d}.png" for step in (0, 5, 7)]  # before the first step, after an epoch of 5, at the end
+    assert f"{parts}/pictures, " in capsys.readouterr().out
+    training.train(*training.read(mae_words(shards, parts, "epochs=3", "knn.every=2")))
+    assert sorted(path.name for path in (parts / "pictures").iterdir()) == [
+        f"step-{step:06d}.png" for step in (0, 5, 7, 10, 15)]
+    with monkeypatch.context() as without:
+        without.setattr(training.Gallery, "of", lambda *given, **more: None)
+        training.train(*training.read(mae_words(shards, whole, "epochs=3", "steps=7", "checkpoint.steps=7")))
+        training.train(*training.read(mae_words(shards, whole, "epochs=3", "knn.every=2")))
+    assert_same_run(whole, parts)
+    assert not (whole / "pictures").exists()
+    assert main(["preview", str(parts), f"out={tmp_path / 'views.png'}", f"pictures={tmp_path / 'last.png'}"]) == 0
+    assert f"{tmp_path / 'last.png'}: 8 images, as the newest checkpoint of {parts} paints them" in capsys.readouterr().out
+    assert (tmp_path / "last.png").read_bytes() == (parts / "pictures" / "step-000015.png").read_bytes()
+    assert (tmp_path / "views.png").exists()
 
 
 @pytest.mark.parametrize("budget", ["-0.1", "1.5"])
