@@ -69,13 +69,15 @@ class AbBins(nn.Module):
 
     def __init__(self, neighbours: int = 10, sigma: float = 5.0) -> None:
         super().__init__()
-        centres = bin_centres()
-        if not 1 <= neighbours <= len(centres) or sigma <= 0:
-            raise ValueError(f"AbBins needs 1 <= neighbours <= {len(centres)} and sigma > 0, got {neighbours} and {sigma}")
+        with torch.device("cpu"):  # wherever networks are being built, even on "meta": which bins there are is told by numbers
+            centres = bin_centres()
+            if not 1 <= neighbours <= len(centres) or sigma <= 0:
+                raise ValueError(f"AbBins needs 1 <= neighbours <= {len(centres)} and sigma > 0, got {neighbours} and {sigma}")
+            candidates = _candidates(centres, neighbours)
         self.neighbours = neighbours
         self.sigma = sigma
         self.register_buffer("centres", centres, persistent=False)
-        self.register_buffer("candidates", _candidates(centres, neighbours), persistent=False)
+        self.register_buffer("candidates", candidates, persistent=False)
 
     def __len__(self) -> int:
         return len(self.centres)

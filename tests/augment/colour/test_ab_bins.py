@@ -127,3 +127,9 @@ def test_a_model_saves_no_bins(bins: AbBins) -> None:
 def test_what_makes_no_target_is_refused(neighbours: int, sigma: float) -> None:
     with pytest.raises(ValueError, match="1 <= neighbours <= 313 and sigma > 0"):
         AbBins(neighbours, sigma)
+
+
+def test_they_can_be_made_where_networks_have_shapes_alone() -> None:
+    with torch.device("meta"):
+        found = AbBins()
+    assert torch.equal(found.centres, bin_centres()) and found.candidates.device.type == "cpu"
