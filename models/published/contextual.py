@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..info import MethodInfo
+from .colours import COLOURS
 
 CONTEXTUAL = (
     MethodInfo(
@@ -24,4 +25,5 @@ CONTEXTUAL = (
         small=("model.backbone=convnet4", "batch_size=128", "epochs=2", "optimizer.name=adamw", "optimizer.lr=2e-3",
                "optimizer.weight_decay=1e-4", "schedule.law=cosine"),
     ),
+    *COLOURS,
 )
