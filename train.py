@@ -43,6 +43,7 @@ from viewmill.models.training.overrides import plain, resolve
 from viewmill.models.training.progress import Meter, Progress, Waiting, Watch
 from viewmill.models.training.schedule import Plan, plan
 from viewmill.models.training.step import autocast_for, image_side, learn, parallel, place, refuse_lone_image
+from viewmill.models.views import left_to
 from viewmill.pipelines import counters
 from viewmill.pipelines.loader import Loader
 from viewmill.pipelines.remote.options import Remote
@@ -277,7 +278,8 @@ def open_loader(config: RunConfig, recipe: Recipe, source: Source, world: proces
     return Loader(source, recipe, config.batch_size // world.size, seed=config.seed, epochs=epochs, rank=world.rank,
                   world_size=world.size, threads=threads, engine=of.engine, device=world.device, last="drop", shuffle=of.shuffle,
                   lanes=of.lanes, window=of.window, prefetch=of.prefetch, sidecar=of.sidecar, max_bad=of.max_bad,
-                  read_ahead_bytes=of.read_ahead_bytes, quarantine=out / QUARANTINE)
+                  read_ahead_bytes=of.read_ahead_bytes, quarantine=out / QUARANTINE,
+                  left=left_to(method_info(config.method).load()))
 
 
 def checkpoint_due(config: RunConfig, steps: Plan, step: int, saved_at: float) -> bool:

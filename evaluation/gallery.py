@@ -19,6 +19,7 @@ from ..models.method import Method
 from ..models.pictured import Pictured, Shown
 from ..models.training import checkpoint
 from ..models.training.config import LoaderConfig
+from ..models.views import left_to
 from ..pipelines.batch import Batch
 from ..pipelines.loader import Loader
 from ..pipelines.source import Source, open_source
@@ -36,7 +37,9 @@ class Gallery:
     """The first images of a run's first epoch, in the views that the run makes of them, and what a method makes of those."""
 
     def __init__(self, source: Source, recipe: Recipe, loader: LoaderConfig, seed: int, *, device: torch.device,
-                 threads: int) -> None:
+                 threads: int, left: tuple[str, ...] = ()) -> None:
+        """left: types of ops that the method renders by itself."""
+        self.left = left
         self.source, self.recipe, self.loader, self.seed = source, recipe, loader, seed
         self.device, self.threads = device, threads
         self._batch: Batch | None = None
@@ -44,7 +47,7 @@ class Gallery:
     @classmethod
     def of(cls, method: Method, *given: Any, **more: Any) -> Gallery | None:
         """None where the method shows nothing."""
-        return cls(*given, **more) if isinstance(method, Pictured) else None
+        return cls(*given, left=left_to(method), **more) if isinstance(method, Pictured) else None
 
     def write(self, method: Method, step: int, out: Path,
               autocast: Callable[[], AbstractContextManager[Any]] = nullcontext) -> Path:
@@ -78,7 +81,8 @@ class Gallery:
             of = self.loader
             with Loader(self.source, self.recipe, min(IMAGES, len(self.source)), seed=self.seed, epochs=1, rank=0, world_size=1,
                         threads=self.threads, engine=of.engine, device=self.device, shuffle=of.shuffle, lanes=of.lanes,
-                        window=of.window, prefetch=1, sidecar=False, max_bad=1.0, read_ahead_bytes=0) as loader:
+                        window=of.window, prefetch=1, sidecar=False, max_bad=1.0, read_ahead_bytes=0,
+                        left=self.left) as loader:
                 self._batch = next(iter(loader)).to(self.device, non_blocking=False)
         return self._batch
 

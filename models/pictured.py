@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -11,6 +12,9 @@ from ..augment.op import Op
 from ..augment.pixels import as_levels_of_rgb, before_normalization
 from ..augment.recipe import Recipe
 from .views import Views
+
+if TYPE_CHECKING:
+    from ..augment.render import Model
 
 
 @runtime_checkable
@@ -46,6 +50,15 @@ class Shown:
 
     def drawn(self, group: str, name: str) -> Tensor:
         return self.batch.drawn(group, name)
+
+    def finished(self, group: str, models: Mapping[str, Model] | None = None) -> Tensor:
+        return self.batch.finished(group, models)
+
+    def left(self, group: str) -> list[tuple[Op, dict[str, Tensor]] | None]:
+        return self.batch.left(group)
+
+    def view_labels(self, group: str) -> tuple[int, ...]:
+        return self.batch.view_labels(group)
 
     def rgb(self, group: str, values: Tensor) -> Tensor:
         """values (..., C, H, W) as the views of a group have them, for example what was painted in their place, to pictures

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import Tensor, nn
@@ -35,3 +36,13 @@ def regions_of(module: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 _NONE = "has no regions with features as wide as an image's; use for example a ViT or a Swin, a ResNet, or convnet4"
+
+
+def map_of(module: nn.Module, images: Tensor) -> Tensor:
+    """The regions of square images in their places: (N, D, rows, rows), D as wide as the network's features. images (N, C, H, H).
+    Raises ValueError as `regions_of` does, and where the regions make no square."""
+    regions, _ = regions_of(module, images)
+    rows = math.isqrt(regions.shape[1])
+    if rows * rows != regions.shape[1]:
+        raise ValueError(f"backbone {type(module).__name__} has {regions.shape[1]} regions, which make no square")
+    return regions.transpose(1, 2).unflatten(2, (rows, rows))

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from ..augment.op import Op
+    from ..augment.render import Model
+
+
+def left_to(method: object) -> tuple[str, ...]:
+    """Types of the recipe's ops that a method, or its class, renders by itself, as its `renders` says: for a Loader's `left`."""
+    found: tuple[str, ...] = getattr(method, "renders", ())
+    return found
 
 
 class Views(Protocol):
@@ -21,3 +32,12 @@ class Views(Protocol):
 
     def drawn(self, group: str, name: str) -> Tensor:
         """(V, B, ...): a drawn parameter of each view, for example quarter_turns; on the CPU."""
+
+    def finished(self, group: str, models: Mapping[str, Model] | None = None) -> Tensor:
+        """(V, B, C, H, W): the views of a group with what was left to the method, by the models that stand in for ops."""
+
+    def left(self, group: str) -> list[tuple[Op, dict[str, Tensor]] | None]:
+        """Of each view of a group, the op that it waits for and what was drawn for it, on the CPU; None: for none."""
+
+    def view_labels(self, group: str) -> tuple[int, ...]:
+        """Of each view of a group, its label in the recipe."""

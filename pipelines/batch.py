@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..augment.draw import Params
+from ..augment.handover import Handover
+
+if TYPE_CHECKING:
+    from ..augment.op import Op
+    from ..augment.render import Model
 
 
 @dataclass
@@ -18,7 +25,8 @@ class Batch:
     arrays with leading dimension B.
     label (B,) int64, -1 where there is none; key: B names. index (B,) int64: the number in the data set of the picture
     that is really shown; position (B,) int64: its place in the epoch. substitute (B,) bool: a stand-in for a picture that
-    could not be used. padding (B,) bool: an earlier sample of the epoch again, where the last batch is filled up.
+    could not be used. padding (B,) bool: an earlier sample of the epoch again, where the last batch is filled up. handover: the
+    recipe, and which of its ops are left to the method.
     """
 
     views: dict[str, Tensor]
@@ -30,6 +38,7 @@ class Batch:
     substitute: Tensor
     epoch: int
     padding: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
+    handover: Handover | None = None
 
     def __post_init__(self) -> None:
         if len(self.padding) != len(self.index):
@@ -56,6 +65,28 @@ class Batch:
             groups, what = sorted({view.rpartition("/")[0] for view in drawn}), called or name
             raise ValueError(f"the recipe draws no {what} for group {group!r}; groups with {what}: {', '.join(groups) or 'none'}")
         return torch.stack([torch.from_numpy(drawn[f"{group}/{i}"]) for i in ordinals])
+
+    def finished(self, group: str, models: Mapping[str, Model] | None = None) -> Tensor:
+        """(V, B, C, H, W): the views of a group with what engines left to the method, see the loader's `left`; its views as they
+        are where they left nothing. models: by type of op what stands in for it, levels 0..255 and its parameters in, levels out.
+        Gradients flow. Raises UnsupportedRecipe where an op needs a model and has none.
+        """
+        views = self.views[group]
+        return views if self.handover is None else self.handover.finish(group, views, self.params, models)
+
+    def left(self, group: str) -> list[tuple[Op, dict[str, Tensor]] | None]:
+        """Of each view of a group: the op that it waits for, and what was drawn for it, {name: (B, ...)}; None: for none."""
+        rest = [] if self.handover is None else self.handover.rest(group)
+        drawn = [{name: torch.from_numpy(array) for name, array in self.params[instance.name][ops[0].name].items()} if ops else {}
+                 for instance, ops in rest]
+        return [(ops[0], values) if ops else None for (_, ops), values in zip(rest, drawn, strict=True)]
+
+    def view_labels(self, group: str) -> tuple[int, ...]:
+        """Of each view of a group, its label in the recipe: which class it is. Raises ValueError where it has none."""
+        labels = () if self.handover is None else self.handover.labels(group)
+        if not labels:
+            raise ValueError(f"the recipe states no labels for the views of group {group!r}")
+        return labels
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
         """The batch with its tensors on a device; params and keys stay. Where all is there already: this same batch."""

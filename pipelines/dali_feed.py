@@ -73,7 +73,7 @@ class DaliProducer(Producer):
     """Batches in order, as the producer has them, but made whole. finished: by the number of the slot, until it is taken."""
 
     def __init__(self, job: Job, free_slot: Any, device: torch.device, options: DaliOptions) -> None:
-        self._dali = DaliEngine(job.recipe, job.dtype, options, job.channels_last)
+        self._dali = DaliEngine(job.rendered, job.dtype, options, job.channels_last)
         super().__init__(job, free_slot, self._dali)
         self.device, self.finished, self.faults = device, dict[int, Finished](), 0
         self._ready: SimpleQueue[tuple[Unfinished, list[np.ndarray]] | None] = SimpleQueue()

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ import torch
 
 from ..augment import presets
 from ..augment.draw import DRAW_VERSION, draw
+from ..augment.handover import Handover
 from ..augment.op import nearest
 from ..augment.recipe import Recipe
 from . import placement
@@ -69,6 +70,8 @@ class Loader:
     no longer explains that there are more, see `judge`. verify: images of packed shards are compared with their checksums,
     and those that differ replaced. quarantine: a file to which each sample that could not be
     used is appended, one JSON line, see `quarantine`; ranks may share it. remote: how shards behind addresses are had.
+    left: types of ops that are left to the method, such as "inpaint", which needs its network, or "masks": views come as they are
+    before the first of them, from 0 to 1, and `Batch.finished` makes the rest.
 
     One loader is one stream: a loop left by `break` goes on, in the next loop, with the batch after the last one handed
     out. Raises ValueError, in one line, for what cannot work.
@@ -80,13 +83,14 @@ class Loader:
                  shuffle: str = "auto", lanes: int = 256, window: int = 16, prefetch: int | None = None, sidecar: bool = True,
                  max_bad: float = 0.01, read_ahead_bytes: int = 1 << 26, channels_last: bool = False,
                  dali: DaliOptions | None = None, verify: bool = True, quarantine: str | Path | None = None,
-                 remote: Remote | None = None) -> None:
+                 remote: Remote | None = None, left: Sequence[str] = ()) -> None:
         self._feed: Feed | None = None
         self._faults = 0
         self._closer: weakref.finalize | None = None
         self.recipe = presets.recipe(recipe) if isinstance(recipe, str) else recipe
         if not isinstance(self.recipe, Recipe):
             raise ValueError(f"recipe needs a preset's name or a Recipe, got {type(recipe).__name__}")
+        self.handover = Handover(self.recipe, tuple(left))
         if rank is None and world_size is None:
             rank, world_size = placement.rank_and_world_size()
         self.rank, self.world_size = 0 if rank is None else rank, 1 if world_size is None else world_size
@@ -154,7 +158,7 @@ class Loader:
         self._state = replace(state, epoch=made.epoch + over, delivered=0 if over else made.delivered)
         batch = Batch(views, made.params, torch.from_numpy(made.label), made.key, torch.from_numpy(made.index),
                       torch.from_numpy(made.position), torch.from_numpy(made.substitute), made.epoch,
-                      torch.from_numpy(made.padding))
+                      torch.from_numpy(made.padding), self.handover)
         made_at = next(iter(views.values())).device if self.device is None else self.device
         return batch.to(made_at)
 
@@ -202,7 +206,7 @@ class Loader:
         state = self._state
         job = Job(self.source, self._order, self.recipe, self.engine, self.dtype, self.seed, self.batch_size, self.rank,
                   self.world_size, state.length, self.last, state.epoch, state.delivered, threads, self.max_bad,
-                  self.read_ahead_bytes, self.channels_last)
+                  self.read_ahead_bytes, self.channels_last, self.handover.types)
         if self.engine == "dali":
             from .dali_feed import DaliFeed
             from .engines.dali import DaliOptions, place
@@ -219,7 +223,7 @@ class Loader:
         return 1 if self._layout().slot_bytes > LARGE_BATCH_BYTES else 2
 
     def _layout(self) -> Layout:
-        return Layout(tuple(self.recipe.groups.items()), self.batch_size, self.dtype, self.channels_last)
+        return Layout(tuple(self.handover.rendered.groups.items()), self.batch_size, self.dtype, self.channels_last)
 
     def _made_on_the_cpu(self, job: Job, worker: bool) -> SidecarFeed | ThreadFeed:
         layout = self._layout()
@@ -268,7 +272,7 @@ class Loader:
         draw(self.recipe, self.seed, 0, one, size_hw, position=one, length=1, partner_size_hw=size_hw)
         if self.engine == "auto" and self.device is not None and self.device.type == "cpu":
             self.engine = "cpu"
-        self.engine = engine(self.engine, self.recipe, self.dtype, self.channels_last).name
+        self.engine = engine(self.engine, self.handover.rendered, self.dtype, self.channels_last).name
         if self.dali is not None and self.engine != "dali":
             raise ValueError(f"dali=DaliOptions(...) is for engine='dali', got engine={self.engine!r}")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..augment.draw import Params, draw, partners_of, take
+from ..augment.handover import Handover
 from ..augment.recipe import Recipe
 from .faults import BadSample
 from .image_header import image_size
@@ -49,7 +50,8 @@ class Job:
 
     length: samples in an epoch; last: what becomes of a step that the epoch's end cuts: "pad" fills it up, else it is
     short; of "drop" it has a row for each rank all the same. epoch, delivered: where to begin. threads: that decode and
-    render. max_bad: fraction of samples, see `judge`. read_ahead_bytes: of encoded samples, see `read_ahead`.
+    render. max_bad: fraction of samples, see `judge`. read_ahead_bytes: of encoded samples, see `read_ahead`. left: types of ops
+    that are left to the method, see `augment.handover`.
     """
 
     source: Source
@@ -69,6 +71,12 @@ class Job:
     max_bad: float
     read_ahead_bytes: int = 0
     channels_last: bool = False
+    left: tuple[str, ...] = ()
+
+    @property
+    def rendered(self) -> Recipe:
+        """What an engine renders of the recipe, all of which is drawn."""
+        return Handover(self.recipe, self.left).rendered
 
     @property
     def global_batch(self) -> int:

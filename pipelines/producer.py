@@ -113,7 +113,7 @@ class Producer:
         self._followed = job.source if isinstance(job.source, Followed) else None
         self.free_slot = free_slot
         if engine is None:
-            self.engine = engine = sample_engine(job.engine, job.recipe, job.dtype, job.channels_last)
+            self.engine = engine = sample_engine(job.engine, job.rendered, job.dtype, job.channels_last)
         self.planner = Planner(job, engine)
         self._planned: SimpleQueue[Plan | BaseException | None] = SimpleQueue()
         self._room = threading.Semaphore(max(1, PLANNED_TOGETHER // job.batch_size))  # for plans that have no slot yet

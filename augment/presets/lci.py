@@ -23,7 +23,8 @@ def _recipe(name: str, load_px: int, first_px: int, size_px: int, patch_px: int,
         return View(group="class", count=len(labels), labels=labels, size_px=size_px,
                     ops=(*ops, tilt, RandomCrop(size_px=size_px), SIGNED))
 
-    return Recipe(name=name, views=(
+    # Half of a batch of 64 is turned, the other autoencoded: a batch sees both.
+    return Recipe(name=name, block=64, views=(
         view(*same, labels=(0,)),
         view(*own, inpaint, labels=(1,)),
         view(*same, turns, labels=(2, 3, 4)),
@@ -33,6 +34,7 @@ def _recipe(name: str, load_px: int, first_px: int, size_px: int, patch_px: int,
 
 lci_stl10 = _recipe("lci_stl10", 96, 80, 64, 48, 42)
 lci = _recipe("lci", 192, 160, 128, 80, 64)
+lci_cifar = _recipe("lci_cifar", 40, 36, 32, 24, 20)
 
 _CODE = "sjenni/LCI @ 5313fe9; arXiv 2004.02331"
 _DECIDED = "flip 0.5, counter-clockwise, a crop of its own for classes 1 and 5: the source leaves these open"
@@ -40,4 +42,5 @@ _DECIDED = "flip 0.5, counter-clockwise, a crop of its own for classes 1 and 5: 
 PRESETS = (
     Preset(lci_stl10, _CODE, "short side, bilinear, antialiased, " + _DECIDED),
     Preset(lci, _CODE, "sizes are not released: twice those of STL-10; " + _DECIDED),
+    Preset(lci_cifar, _CODE, "our 32 px form, from 40 px; " + _DECIDED),
 )

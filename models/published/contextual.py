@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..info import MethodInfo
 from .colours import COLOURS
+from .inpainting import INPAINTING
 
 CONTEXTUAL = (
     MethodInfo(
@@ -26,4 +27,5 @@ CONTEXTUAL = (
                "optimizer.weight_decay=1e-4", "schedule.law=cosine"),
     ),
     *COLOURS,
+    *INPAINTING,
 )

@@ -105,3 +105,24 @@ def test_values_are_shown_by_what_the_groups_recipe_did_to_them() -> None:
     assert cmc.plain("luma", torch.full((1, 2, 2), value)).numpy() == pytest.approx(60, abs=1e-4)
     assert cmc.rgb("luma", torch.full((1, 2, 2), value)).shape == (3, 2, 2)
     assert cmc.rgb("luma", torch.full((1, 2, 2), value)).numpy() == pytest.approx(0.6, abs=1e-4)
+
+
+class Filler(Painter):
+    renders = ("masks",)
+
+    def pictures(self, batch: Shown) -> dict[str, Tensor]:
+        self.shows.append(batch)
+        whole = batch.finished("global", {"masks": lambda levels, drawn: levels})
+        return {"hole": batch.rgb("global", batch.finished("global")[0]), "whole": batch.rgb("global", whole[0])}
+
+
+def test_a_method_that_renders_ops_by_itself_is_shown_views_as_they_are_before() -> None:
+    of, method = gallery(), Filler()
+    given = of.source, presets.recipe("context_encoder_center_cifar"), of.loader, of.seed
+    found = Gallery.of(method, *given, device=CPU, threads=1)
+    assert found is not None
+    columns = found.columns(method)
+    (waits,) = method.shows[0].left("global")
+    assert waits is not None and waits[0].type == "masks"
+    hidden = (columns["hole"] != columns["whole"]).any(1)
+    assert hidden[:, 9:23, 9:23].all() and hidden.sum() == 8 * 14 * 14

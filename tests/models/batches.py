@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from viewmill.augment.draw import draw
+from viewmill.augment.handover import Handover
+from viewmill.augment.recipe import Recipe
+from viewmill.augment.render import render
 from viewmill.pipelines.batch import Batch
 
 
@@ -24,3 +30,14 @@ def random_views(views: int, images: int, side: int, seed: int = 0) -> torch.Ten
 def random_masks(views: int, images: int, rows: int, columns: int, visible: int, seed: int = 0) -> np.ndarray:
     rank = np.random.default_rng(seed).random((views, images, rows * columns)).argsort(-1).argsort(-1)
     return (rank >= visible).reshape(views, images, rows, columns)
+
+
+def handed_batch(recipe: Recipe, images: np.ndarray, types: Sequence[str], rows: slice = slice(None), *, seed: int = 0) -> Batch:
+    """A loader's batch of some rows of images (B, H, W, 3) uint8, all of one size, with ops of these types left to the method;
+    drawn and rendered by the specification."""
+    which = np.arange(len(images))[rows]
+    params = draw(recipe, seed, 0, which, np.full((len(which), 2), images.shape[1:3]), position=which, length=len(images))
+    handover = Handover(recipe, tuple(types))
+    batch = batch_of(**render(images[rows], handover.rendered, params))
+    batch.params, batch.handover, batch.index = params, handover, torch.from_numpy(which)
+    return batch

@@ -42,6 +42,11 @@ RUNS: dict[str, tuple[Any, ...]] = {
     # 1.5e-4 and 0.3 times 4096 / 256
     "moco_v3": ("adamw", "none", 300, 4096, 2.4e-3, 0, 0.1, None, 40, None, "moco_v3_vit"),
     "moco_v3 variant=r50_1000ep": ("lars", SPARED, 1000, 4096, 4.8, 0, 1.5e-6, None, 10, None, "moco_v3_r50"),
+    # Ten times the 2e-4 of the discriminator
+    "context_encoder": ("adam", "none", 500, 64, 2e-3, 0, 0, None, 0, None, "context_encoder_center"),
+    "context_encoder variant=random": ("adam", "none", 500, 64, 2e-3, 0, 0, None, 0, None, "context_encoder_random"),
+    # A decay of 1e-4 in each step at the rate of 3e-4, and a thousandth
+    "lci": ("adamw", SPARED, 200, 64, 3e-4, 3e-7, 1e-4 / 3e-4, None, 0, None, "lci_stl10"),
 }
 
 FIELDS: dict[str, dict[str, Any]] = {
@@ -54,6 +59,14 @@ FIELDS: dict[str, dict[str, Any]] = {
     "esvit variant=swin_base_w14": {"backbone": "swin_base_patch4_window7_224", "window": 14, "drop_path": 0.2},
     "esvit variant=swin_tiny_w14": {"backbone": "swin_tiny_patch4_window7_224", "window": 14, "drop_path": 0.1},
     "moco_v3 variant=r50_1000ep": {"backbone": "resnet50", "momentum": 0.996},
+    "context_encoder": {"backbone": "authors", "code_dim": 4000, "predict": "center", "overlap_px": 4, "overlap_weight": 10,
+                        "context_weight": 0, "judge_rate": 0.1},
+    "context_encoder variant=random_64": {"predict": "image", "overlap_px": 0, "context_weight": 1},
+    "context_encoder variant=random_overlap": {"predict": "image", "overlap_px": 0, "context_weight": 10},
+    "context_encoder variant=features": {"backbone": "alexnet", "predict": "image", "context_weight": 0},
+    "lci": {"backbone": "alexnet", "inpainter_width": 48, "inpainter_layers": 4, "reconstruction_weight": 50,
+            "against_weight": 1},
+    "lci variant=imagenet": {"inpainter_layers": 5},
     "swav variant=batch256": {"queue": 3840, "queue_epoch": 15},
 }
 

@@ -9,13 +9,15 @@ import os
 import pickle
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from viewmill import Loader, Recipe, View
-from viewmill.augment.ops import Crop
+from viewmill.augment.masks import CenterHole
+from viewmill.augment.ops import CenterCrop, Crop, Inpaint, Normalize
 from viewmill.augment.recipe import UnsupportedRecipe
 from viewmill.pipelines import placement
 from viewmill.pipelines.feed import ThreadFeed
@@ -220,6 +222,39 @@ def test_what_cannot_work_is_refused_at_construction(options: dict[str, Any], me
 def test_a_recipe_that_no_engine_renders_is_refused_at_construction(engine: str) -> None:
     with pytest.raises(UnsupportedRecipe, match="autoencode needs the method's inpainter"):
         Loader(data(8), "lci", 4, engine=engine)
+
+
+@pytest.mark.parametrize("sidecar", [True, False])
+def test_what_is_left_to_the_method_comes_as_it_was_before(sidecar: bool) -> None:
+    """Of a hole in the middle of 8 px: the picture in it, and `finished` with and without the hole, from -1 to 1."""
+    hole = CenterHole(hole_px=4, blank_px=4, ring_px=0, fill=(255.0,), fill_scale="uint8")
+    recipe = Recipe((View("a", 8, (CenterCrop(size_px=8), Normalize(kind="range", range=(-1.0, 1.0)), hole), labels=(3,)),))
+    with Loader(data(8), recipe, 4, left=("masks",), shuffle="none", sidecar=sidecar) as loader:
+        batch = next(iter(loader))
+    with Loader(data(8), recipe, 4, shuffle="none", sidecar=False) as loader:
+        whole = next(iter(loader))
+    assert batch.views["a"].shape == (1, 4, 3, 8, 8) and float(batch.views["a"].min()) >= 0
+    torch.testing.assert_close(batch.finished("a"), whole.views["a"], rtol=0, atol=1e-5)
+    shown = batch.finished("a", {"masks": lambda levels, drawn: levels})
+    torch.testing.assert_close(shown, 2 * batch.views["a"] - 1)
+    assert bool((batch.finished("a")[..., 2:6, 2:6] == 1).all()) and not bool((shown[..., 2:6, 2:6] == 1).all())
+    (waits,) = batch.left("a")
+    assert waits is not None and waits[0] == hole and torch.equal(waits[1]["mask"], batch.masks("a")[0])
+    assert batch.view_labels("a") == whole.view_labels("a") == (3,)
+    assert whole.left("a") == [None] and whole.finished("a") is whole.views["a"]
+    with pytest.raises(ValueError, match="states no labels for the views of group 'a'"):
+        replace(whole, handover=None).view_labels("a")
+
+
+def test_a_state_fits_whatever_is_left_to_the_method() -> None:
+    recipe = Recipe((View("a", 8, (CenterCrop(size_px=8), Inpaint(crop_px=4, hole_px=2, border_px=1, noise_std=0.1))),))
+    with Loader(data(8), recipe, 4, left=("inpaint",)) as loader:
+        next(iter(loader))
+        state = loader.state_dict()
+    other = Loader(data(8), recipe, 4, left=("inpaint",))
+    other.load_state_dict(state)
+    assert other.state_dict() == state
+    assert [op.type for op in pickle.loads(pickle.dumps(loader)).handover.rendered.views[0].ops] == ["center_crop"]
 
 
 def test_an_open_field_is_refused_at_construction() -> None:
