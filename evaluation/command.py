@@ -28,7 +28,7 @@ from ..models.training.overrides import filled, plain, split
 from ..models.training.step import autocast_for
 from ..pipelines.remote.options import Remote
 from ..pipelines.source import open_source
-from . import attention
+from . import attention, pseudo_labels
 from .encoder import open_encoder
 from .pictures import Pictures
 from .resumable import Stopped
@@ -62,6 +62,8 @@ PROTOCOLS = {
     "finetune": Protocol("finetune", "FinetuneConfig", "all weights trained end to end, from where pretraining left them"),
     "distill": Protocol("distill", "DistillConfig", "a network learns what a fine-tuned one answers, labels or not", True),
 }
+
+OTHERS: dict[str, Any] = {"attention": attention, "pseudo_labels": pseudo_labels}
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,9 @@ def main(words: Sequence[str]) -> int:
     """Run `viewmill eval WORDS` and print what came of it; the exit status is 130 after SIGINT, else 0. Under torchrun every
     rank calls it; rank 0 writes and prints."""
     first = next((place for place, word in enumerate(words) if "=" not in word), None)
-    if first is not None and words[first] == "attention":
-        return attention.main([*words[:first], *words[first + 1 :]])
+    if first is not None and words[first] in OTHERS:
+        status: int = OTHERS[words[first]].main([*words[:first], *words[first + 1 :]])
+        return status
     name, what, config, own = read(words)
     world = process.start(config.device)
     try:
@@ -211,12 +214,14 @@ def in_words(name: str, result: Mapping[str, Any]) -> str:
 
 def manual(name: str | None = None) -> str:
     """All keys; with a protocol, its own too. Raises ValueError for an unknown one."""
-    if name == "attention":
-        return attention.manual()
+    if name in OTHERS:
+        found: str = OTHERS[name].manual()
+        return found
     if name is not None and name not in PROTOCOLS:
         raise ValueError(f"viewmill eval has no protocol {name!r}; {nearest(name, list(PROTOCOLS))}")
     lines = [HEAD, "Protocols:", *(f"  {each:<10} {protocol.about}" for each, protocol in PROTOCOLS.items()),
-             "", "A picture instead of figures:", "  attention  where the class token of a vision transformer looks", ""]
+             "", "No figures, but", "  attention      a picture of where the class token of a vision transformer looks",
+             "  pseudo_labels  every picture's cluster, for another network to learn", ""]
     if name is not None:
         lines += [f"Keys of {name}:", *rows(describe(type(PROTOCOLS[name].defaults({})))), ""]
     return "\n".join([*lines, "Keys of all:", *rows(describe(EvalConfig))])

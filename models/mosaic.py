@@ -15,10 +15,3 @@ def mosaic(tiles: Tensor) -> Tensor:
         raise ValueError(f"a mosaic needs a square number of tiles, got {count}")
     rows = tiles.unflatten(1, (side, side))  # (B, row, column, C, h, w)
     return rows.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
-
-
-def in_unit(images: Tensor) -> Tensor:
-    """images (B, ..., C, h, w), normalized in whatever way, to [0, 1]: each of the B from its own least to its largest value."""
-    flat = images.float().flatten(1)
-    low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
-    return ((flat - low) / (high - low).clamp(min=1e-12)).view_as(images)

@@ -14,7 +14,7 @@ from .alexnet import AlexNet
 from .backbone import CIFAR_STEM_PX, backbone, is_resnet
 from .layers import maps
 from .views import Views
-from .vit import features_of
+from .vit import one_line
 
 SMALL_PX = 32  # tiles up to here get a ResNet's stem for small images; the published ones of 64 px its usual one
 ALEXNET_STRIDE_PX = 96  # from here on conv1 keeps its stride of 4, as in Context Prediction; below it is 2, as in Jigsaw
@@ -41,7 +41,9 @@ def tile_backbone(name: str, tile_px: int, in_chans: int = 3) -> tuple[nn.Module
 
 def embed_tiles(network: nn.Module, tiles: Tensor) -> Tensor:
     """tiles (T, B, C, h, w) to features (T, B, D): of all in one pass, so that batch norm sees them together."""
-    return features_of(network, tiles.flatten(0, 1)).unflatten(0, tiles.shape[:2])
+    with one_line(network, tiles[0]):
+        features: Tensor = network(tiles.flatten(0, 1))
+    return features.unflatten(0, tiles.shape[:2])
 
 
 def tiles_of(batch: Views, group: str, count: int, method: str, recipe: str) -> Tensor:

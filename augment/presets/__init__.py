@@ -38,6 +38,7 @@ from . import (
     nnclr,
     pirl,
     protocols,
+    pseudo_labels,
     rotnet,
     simclr,
     simmim,
@@ -48,8 +49,8 @@ from . import (
 )
 from .preset import Preset
 
-_CONTEXTUAL = (context, jigsaw, jigsaw_plus, rotnet, colorization, splitbrain, context_encoder, damaged_jigsaw, lci, counting,
-               deepcluster, decoupling)
+_CONTEXTUAL = (context, jigsaw, jigsaw_plus, pseudo_labels, rotnet, colorization, splitbrain, context_encoder, damaged_jigsaw,
+               lci, counting, deepcluster, decoupling)
 _JOINT = (instdisc, moco, moco_v3, simclr, pirl, cmc, cpc, barlow, vicreg, byol, simsiam, swav, nnclr, dino, esvit, dinov2)
 _MASKED = (igpt, beit, ibot, mae, simmim, cae, milan, maskfeat, data2vec, ijepa, eva)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..ops import ColourDrop, Grayscale, Normalize, Pair, RandomCrop, Resize, Shrink, Tiles
 from ..recipe import Recipe, View
-from .preset import IMAGENET, Preset, short_side
+from .preset import IMAGENET, Preset, bilinear_crop, short_side
 
 NEIGHBOURS = ((-1, -1), (0, -1), (1, -1), (-1, 0), (1, 0), (-1, 1), (0, 1), (1, 1))
 """(dx, dy) of the second patch from the first, by label."""
@@ -32,10 +32,20 @@ context_resnet = Recipe(name="context_resnet", views=(View(group="patch", count=
     Pair(rule="surrounding-and-centre", classes=8, offsets=tuple((-dx, -dy) for dx, dy in NEIGHBOURS)),
 )),))
 
+context_cifar = Recipe(name="context_cifar", views=(View(group="patch", count=9, size_px=16, ops=(
+    bilinear_crop(66, (0.6, 1.0), scope="image"),
+    Grayscale(p=0.66, scope="image"),
+    Tiles(layout="cells", tile_px=16, grid=(3, 3), cell_px=22, offset_px=(0, 6)),
+    IMAGENET,
+    Pair(rule="surrounding-and-centre", classes=8, offsets=tuple((-dx, -dy) for dx, dy in NEIGHBOURS)),
+)),))
+
 PRESETS = (
     Preset(context, "cdoersch/deepcontext @ 5307282; arXiv 1505.05192",
            "bilinear, antialiased, where the source is silent; at most 96 patches, all that an image of up to 2 : 1 has"),
     Preset(context_resnet, "mmselfsup @ db861f3; revisiting-self-supervised @ b530e3b",
            "short side, bilinear, antialiased, gray once an image, tiles anywhere in their cells, ImageNet mean and std, labels "
            "in raster order: the sources leave these open"),
+    Preset(context_cifar, "mmselfsup @ db861f3; arXiv 1505.05192",
+           "our 32 px form: a crop enlarged to 66 px in nine cells of 22 px, tiles of 16 px"),
 )

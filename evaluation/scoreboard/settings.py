@@ -20,6 +20,8 @@ from ..linear import LinearConfig
 from ..neighbours import KnnEvalConfig
 
 PROTOCOLS = ("knn", "linear", "finetune", "layers")
+NEEDS_MORE = ("pseudo_labels",)
+"""Methods that need a file of another network's making: measured where they are named, with METHOD.model.labels=FILE."""
 HELD_OUT = 10  # of the training shards, one in so many is tested on while settings are chosen
 
 
@@ -92,7 +94,7 @@ def read(words: Sequence[str]) -> Settings:
         if name.startswith("-"):
             raise ValueError(f"unknown option {name!r}; viewmill bench methods --help lists what there is")
         method_info(name)
-    methods = tuple(dict.fromkeys(names)) or tuple(METHODS)
+    methods = tuple(dict.fromkeys(names)) or tuple(name for name in METHODS if name not in NEEDS_MORE)
     own, for_all, for_one = [], [], {name: [] for name in methods}  # type: ignore[var-annotated]
     for word in (word for word in words if "=" in word):
         first, _, rest = word.partition(".")

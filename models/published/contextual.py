@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..info import MethodInfo
 from .colours import COLOURS
 from .inpainting import INPAINTING
+from .puzzles import PUZZLES
 
 CONTEXTUAL = (
     MethodInfo(
@@ -26,6 +27,7 @@ CONTEXTUAL = (
         small=("model.backbone=convnet4", "batch_size=128", "epochs=2", "optimizer.name=adamw", "optimizer.lr=2e-3",
                "optimizer.weight_decay=1e-4", "schedule.law=cosine"),
     ),
+    *PUZZLES,
     *COLOURS,
     *INPAINTING,
 )

@@ -1,4 +1,4 @@
-"""Spherical k-means: a case by hand, an independent one in NumPy, and parts that know of each other by sums alone."""
+"""k-means, by cosine and by distance: cases by hand, independent ones in NumPy, parts that know of each other by sums alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor
 from viewmill.models import kmeans
 from viewmill.models.distributed import add_up
-from viewmill.models.kmeans import spherical_kmeans
+from viewmill.models.kmeans import euclidean_kmeans, spherical_kmeans
 
 from ..world import World
 
@@ -108,3 +108,36 @@ def test_ranks_together_have_the_groups_of_one_to_the_bit(world: World, parts: t
 def test_what_does_not_fit_is_refused(rows: tuple[int, ...], centroids: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"k-means needs rows \(n, D\) and centroids \(K, D\), got "):
         spherical_kmeans(torch.zeros(rows), torch.zeros(centroids))
+
+
+def nearest(rows: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    found: np.ndarray = ((rows[:, None] - centroids[None]) ** 2).sum(2).argmin(1)
+    return found
+
+
+def test_on_a_line_by_distance() -> None:
+    # {0, 1, 5} and {9}, so 2 and 9; {0, 1, 5} stays: 5 is 3 from 2 and 4 from 9.
+    rows = torch.tensor([[0.0], [1.0], [5.0], [9.0]])
+    centroids, group = euclidean_kmeans(rows, torch.tensor([[1.0], [9.5]]), iterations=5)
+    assert centroids.tolist() == [[2.0], [9.0]] and group.tolist() == [0, 0, 0, 1]
+
+
+def test_lloyds_loop_in_numpy_comes_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kmeans, "CELLS", 7 * 16)  # rows by 16 at a time
+    x = np.random.default_rng(0).normal(size=(200, 5)) + 1000.0  # far from the origin, where float32 has few digits left
+    rows, first = torch.from_numpy(x).float(), torch.from_numpy(x[:7]).float()
+    expected = x[:7].copy()
+    for _ in range(4):
+        group = nearest(x, expected)
+        expected = np.stack([x[group == k].mean(0) for k in range(7)])
+    centroids, group = euclidean_kmeans(rows, first, iterations=4)
+    np.testing.assert_allclose(centroids.numpy(), expected, atol=1e-2)
+    assert (torch.from_numpy(nearest(x, expected)) == group).float().mean() > 0.99
+
+
+def test_a_cluster_that_nobody_joins_begins_again_at_what_lies_farthest() -> None:
+    rows = torch.tensor([[0.0], [0.5], [1.0], [30.0]])
+    centroids, group = euclidean_kmeans(rows, torch.tensor([[0.5], [0.5]]), iterations=2)  # the second is never the nearer
+    assert centroids.tolist() == [[0.5], [30.0]] and group.tolist() == [0, 0, 0, 1]
+    with pytest.raises(ValueError, match=r"at most as many centroids \(K, D\), got \(4, 1\) and \(5, 1\)"):
+        euclidean_kmeans(rows, torch.zeros(5, 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from viewmill.models.mosaic import in_unit, mosaic
+from viewmill.models.mosaic import mosaic
 
 
 def test_tiles_lie_in_raster_order() -> None:
@@ -15,9 +15,3 @@ def test_tiles_lie_in_raster_order() -> None:
                                       [36, 37, 38, 42, 43, 44], [39, 40, 41, 45, 46, 47]]
     with pytest.raises(ValueError, match="a mosaic needs a square number of tiles, got 3"):
         mosaic(tiles[:, :3])
-
-
-def test_each_picture_goes_from_its_own_least_value_to_its_largest() -> None:
-    images = torch.tensor([[[[-2.0, 0.0], [1.0, 2.0]]], [[[10.0, 20.0], [10.0, 30.0]]]])
-    assert in_unit(images)[:, 0].tolist() == [[[0.0, 0.5], [0.75, 1.0]], [[0.0, 0.5], [0.0, 1.0]]]
-    assert (in_unit(torch.full((1, 1, 2, 2), 7.0)) == 0).all()

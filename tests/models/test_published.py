@@ -39,6 +39,12 @@ RUNS: dict[str, tuple[Any, ...]] = {
     "swav": ("larc", "none", 100, 4096, 4.8, 0.0048, 1e-6, None, 10, None, "swav"),
     "swav variant=batch256": ("larc", "none", 400, 256, 0.6, 0.0006, 1e-6, None, 0, None, "swav"),
     "deepcluster_v2 variant=400ep": ("larc", "none", 400, 4096, 4.8, 0.0048, 1e-6, None, 10, None, "deepcluster_v2_400ep"),
+    # A rate for the sum of a step's pairs, without momentum or decay; mmselfsup's for their mean.
+    "context": ("sgd", "none", 17, 13, 1e-5, 0, 0, None, 0, None, "context"),
+    "context variant=resnet50": ("sgd", "none", 70, 512, 0.2, 0, 1e-4, None, 0, None, "context_resnet"),
+    "jigsaw": ("sgd", "none", 70, 256, 0.01, 0, 5e-4, None, 0, None, "jigsaw"),
+    "jigsaw variant=vissl": ("sgd", "none", 105, 256, 0.1, 0, 1e-4, None, 5, None, "jigsaw_vissl"),
+    "jigsaw_plus": ("sgd", "none", 70, 256, 0.01, 0, 5e-4, None, 0, None, "jigsaw++"),
     # 1.5e-4 and 0.3 times 4096 / 256
     "moco_v3": ("adamw", "none", 300, 4096, 2.4e-3, 0, 0.1, None, 40, None, "moco_v3_vit"),
     "moco_v3 variant=r50_1000ep": ("lars", SPARED, 1000, 4096, 4.8, 0, 1.5e-6, None, 10, None, "moco_v3_r50"),

@@ -19,8 +19,9 @@ def test_a_method_trains_by_its_small_run_then_what_is_said_for_all_then_for_it(
         Arm("simclr", "simclr", ("recipe=simclr_cifar", *METHODS["simclr"].small, "steps=9", "optimizer.lr=1e-3"), "simclr"))
 
 
-def test_without_a_name_all_methods_are_meant() -> None:
-    assert [arm.name for arm in read(list(DATA)).arms] == list(METHODS)
+def test_without_a_name_all_methods_are_meant_that_need_no_file_of_another() -> None:
+    assert [arm.name for arm in read(list(DATA)).arms] == [name for name in METHODS if name != "pseudo_labels"]
+    assert [arm.name for arm in read(["pseudo_labels", *DATA, "pseudo_labels.model.labels=a.npy"]).arms] == ["pseudo_labels"]
 
 
 def test_keys_of_the_protocols_are_keys_of_the_bench() -> None:

@@ -23,7 +23,7 @@ WARM = Study("How warm?", (("t-0.1", "simclr", ("model.temperature=0.1",)), ("t-
 def test_the_runs_of_each_study_can_be_trained(name: str) -> None:
     settings = studies.read([name, *DATA])
     assert settings.title.endswith("?") and len({arm.name for arm in settings.arms}) == len(settings.arms) > 1
-    trained = [train.read([arm.method, "data=a.tar", *arm.words])[0] for arm in settings.arms]
+    trained = [train.read([arm.method, "data=a.tar", *arm.words]) for arm in settings.arms]
     assert len({repr(run) for run in trained}) == len(trained)  # no two are the same
     assert settings.config.out == f"runs/{name}" and settings.config.protocols == ()
 
