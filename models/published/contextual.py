@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..info import MethodInfo
 from .colours import COLOURS
+from .grouping import GROUPING
 from .inpainting import INPAINTING
 from .puzzles import PUZZLES
 
@@ -30,4 +31,5 @@ CONTEXTUAL = (
     *PUZZLES,
     *COLOURS,
     *INPAINTING,
+    *GROUPING,
 )

@@ -19,9 +19,10 @@ OURS = {"simclr_pil", "simclr_v2_cifar", "mae_cifar", "dino_cifar", "dino_2x32",
         "simsiam_cifar", "esvit_cifar", "context_cifar", "jigsaw_cifar", "jigsaw_plus_cifar", "pseudo_labels",
         "pseudo_labels_cifar", "colorization_cifar", "splitbrain_cifar", "damaged_jigsaw_lab", "damaged_jigsaw_cifar",
         "context_encoder_random_64", "context_encoder_cifar", "context_encoder_center_cifar", "lci_cifar", "probe_rotnet",
-        "finetune"}
+        "deepcluster_cifar", "counting_cifar", "rotnet_0_90_cifar", "rotnet_0_180_cifar", "rotnet_90_270_cifar", "finetune"}
 """Presets that the collection has not: SimCLR in torchvision's ops on Pillow, views at 32 px of methods that were published
-without or, MoCo, in a notebook alone, and views that pseudo-labels, RotNet's probes and fine-tuning train on."""
+without or, MoCo, in a notebook alone, two turns for four, and views that pseudo-labels, RotNet's probes and fine-tuning train
+on."""
 
 ADDED = {
     "cpc_v2": 2, "jigsaw_pytorch": 2, "jigsaw_revisiting": 2, "damaged_jigsaw": 2, "lci": 1, "context_encoder_alexnet": 4,

@@ -109,6 +109,12 @@ def memory_words(method: str, shards: Path, out: Path, *more: str) -> list[str]:
     return [method, f"data={shards}/train-{{0..1}}.tar", f"out={out}", *small, *more]
 
 
+def deepcluster_words(shards: Path, out: Path, *more: str) -> list[str]:
+    small = [word for word in TINY if not word.startswith(("recipe", "optimizer"))]
+    small += ["recipe=deepcluster_cifar", "model.clusters=6", "model.pca=4", "model.iterations=3", "epochs=3"]
+    return ["deepcluster", f"data={shards}/train-{{0..1}}.tar", f"out={out}", *small, *more]
+
+
 def two_ranks(arguments: list[str]) -> list[subprocess.Popen[str]]:
     """The command on ranks 0 and 1, as torchrun would start them."""
     with socket.socket() as free:

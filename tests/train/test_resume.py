@@ -20,7 +20,18 @@ from viewmill.pipelines.catalogue import seal_shard, write_catalogue
 
 from tests.pipelines.remote.server import serving
 
-from .runs import NOISY, REPOSITORY, THREE_EPOCHS, assert_same_run, dino_words, last_state, memory_words, run, words
+from .runs import (
+    NOISY,
+    REPOSITORY,
+    THREE_EPOCHS,
+    assert_same_run,
+    deepcluster_words,
+    dino_words,
+    last_state,
+    memory_words,
+    run,
+    words,
+)
 
 KILLED = NOISY + """
 import os, signal, sys
@@ -173,6 +184,20 @@ def test_a_queue_and_what_is_kept_for_every_image_go_on_to_the_bit(
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
     losses = [row["loss"] for row in metrics.read(tmp_path / "whole" / "metrics.jsonl") if "loss" in row]
     assert len(losses) == 15 and min(losses) > 0
+
+
+@pytest.mark.parametrize("step", [5, 7])  # before the pass of the second epoch, and within that epoch
+def test_clusters_and_the_layer_that_tells_them_go_on_to_the_bit(
+        shards: Path, tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, parts = deepcluster_words(shards, tmp_path / "whole"), deepcluster_words(shards, tmp_path / "parts")
+    assert training.main(whole) == 0
+    with monkeypatch.context() as during:
+        signalled_at(step, signal.SIGTERM, during)
+        assert training.main(parts) == 0
+    assert last_state(tmp_path / "parts")["step"] == step
+    assert training.main(parts) == 0
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    assert last_state(tmp_path / "whole")["rows"]["cluster_of"].shape == (80, 1)
 
 
 @pytest.mark.parametrize(("epochs", "stopped_after"), [((0.0,), 0), ((0.0, 1.0), 5)])
