@@ -91,6 +91,8 @@ class Handover:
 
 
 def _applied(ops: tuple[Op, ...], images: Tensor, drawn: Mapping[str, Any], models: Mapping[str, Model]) -> Tensor:
+    import torch
+
     levels: Any = images.float() * 255
     for op in ops:
         given = {} if isinstance(op, Normalize) else drawn[op.name]
@@ -98,6 +100,11 @@ def _applied(ops: tuple[Op, ...], images: Tensor, drawn: Mapping[str, Any], mode
             levels = models[op.type](levels, given)
         elif op.needs:
             raise UnsupportedRecipe(f"{op.type} needs {op.needs}: give finished models={{{op.type!r}: ...}}")
+        elif "apply" in given:  # half a batch's rotation costs half
+            rows = torch.as_tensor(given["apply"]).nonzero()[:, 0]
+            some = {name: values[rows.numpy()] for name, values in given.items()}
+            rows = rows.to(levels.device, non_blocking=True)
+            levels = levels.index_copy(0, rows, op.apply(levels[rows], some))
         else:
             levels = op.apply(levels, given)
     finished: Tensor = levels if any(isinstance(op, Normalize | LabSplit) for op in ops) else levels / 255

@@ -50,7 +50,8 @@ INPAINTING = (
         fields={"inpainter_layers": 4},
         fields_32px={"backbone": "resnet18", "inpainter_layers": 3},
         metric="linear",
-        small=("model.backbone=convnet4", "model.inpainter_width=16", "model.judge_width=16", "batch_size=128", "epochs=2",
+        small=("model.backbone=convnet4", "model.inpainter_width=8", "model.judge_width=8", "model.inpainter_rate=0.3",
+               "model.judge_rate=1", "batch_size=128", "epochs=1",
                "optimizer.lr=2e-3", "optimizer.weight_decay=1e-4", "optimizer.betas=[0.9,0.99]"),
         variants={
             "imagenet": Variant("for larger images: the code's default network; its run is not released",
