@@ -44,4 +44,19 @@ COLOURS: tuple[MethodInfo, ...] = (
                "optimizer.name=adamw", "optimizer.lr=2e-3", "optimizer.weight_decay=1e-4", "schedule.law=cosine"),
         variants={"regression": Variant("numbers in the place of classes, by squared errors", {"form": "regression"})},
     ),
+    MethodInfo(
+        name="damaged_jigsaw", module="damaged_jigsaw", cls="DamagedJigsaw", recipe="damaged_jigsaw_lab",
+        recipe_32px="damaged_jigsaw_cifar",
+        paper="Kim et al. 2018, Learning Image Representations by Completing Damaged Jigsaw Puzzles, arXiv:1802.01880",
+        # No code was found, and the paper's numbers are not known: Jigsaw's: 350,000 steps, the rate falls after each 100,000.
+        published={
+            "epochs": 70, "batch_size": 256, "recipe": "damaged_jigsaw_lab", "clip_grad": None,
+            "optimizer": {"name": "sgd", "lr": 0.01, "scaling": "none", "weight_decay": 5e-4, "momentum": 0.9, "exclude": "none"},
+            "schedule": {"warmup_epochs": 0, "law": "steps", "steps_at": (20, 40, 60), "step_factor": 0.1},
+        },
+        fields_32px={"backbone": "resnet18", "permutations": 100, "hidden_dim": 1024, "colour_stride": 4},
+        metric="linear",
+        small=("model.backbone=convnet4", "model.hidden_dim=256", "model.decoder_dim=32", "model.dropout=0", "batch_size=128",
+               "epochs=2", "optimizer.name=adamw", "optimizer.lr=2e-3", "optimizer.weight_decay=1e-4", "schedule.law=cosine"),
+    ),
 )

@@ -53,6 +53,12 @@ RUNS: dict[str, tuple[Any, ...]] = {
     "context_encoder variant=random": ("adam", "none", 500, 64, 2e-3, 0, 0, None, 0, None, "context_encoder_random"),
     # A decay of 1e-4 in each step at the rate of 3e-4, and a thousandth
     "lci": ("adamw", SPARED, 200, 64, 3e-4, 3e-7, 1e-4 / 3e-4, None, 0, None, "lci_stl10"),
+    # 450,000 steps of 80, and 500,000 of 40, of 1,281,167 images
+    "colorization": ("adam", "none", 28, 80, 3e-5, 0, 1e-3, None, 0, None, "colorization"),
+    "colorization variant=v2": ("adam", "none", 16, 40, 3e-5, 0, 1e-3, None, 0, None, "colorization_v2"),
+    "split_brain": ("adam", "none", 28, 80, 3e-5, 0, 1e-3, None, 0, None, "splitbrain"),
+    # Jigsaw's 350,000 steps of 256
+    "damaged_jigsaw": ("sgd", "none", 70, 256, 0.01, 0, 5e-4, None, 0, None, "damaged_jigsaw_lab"),
 }
 
 FIELDS: dict[str, dict[str, Any]] = {
