@@ -115,7 +115,8 @@ class DamagedJigsaw(Method):
                   "accuracy": (logits.argmax(1) == order).float().mean()}
         if self.adversary is not None:
             values["judging"], values["fooling"] = self.adversary(truth, painted)
-            gap_loss = gap_loss.lerp(values["fooling"], self.config.adversarial_weight)
+            share = self.config.adversarial_weight
+            gap_loss = (1 - share) * gap_loss + share * values["fooling"]
         at_chance = math.log(self.config.permutations)
         loss = (order_loss + self.config.inpaint_weight * at_chance * gap_loss
                 + self.config.colour_weight * at_chance / math.log(len(self.bins)) * colour_loss)

@@ -106,6 +106,15 @@ def test_gray_pictures_teach_nothing() -> None:
     assert all(p.grad is not None and not bool(p.grad.any()) for p in method.parameters())
 
 
+def test_in_half_the_precision_it_says_nearly_the_same() -> None:
+    method, batch = small().eval(), some()
+    method.observe(batch)
+    exact = method(batch)["loss"]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = method(batch)["loss"]
+    assert loss.dtype == torch.float32 and float(loss.detach()) == pytest.approx(float(exact.detach()), rel=0.02)
+
+
 def test_another_grid_than_the_networks_is_met_by_bilinear_resizing() -> None:
     method, batch = small().eval(), some(side=5)
     own = method.painter(method.encoder.forward_features(batch.views["luma"][0]))

@@ -138,6 +138,16 @@ def test_a_discriminator_has_its_share_in_the_gap() -> None:
     assert any(moved) and all(p.grad is not None for p in method.adversary.parameters())
 
 
+def test_in_half_the_precision_it_says_nearly_the_same() -> None:
+    method, batch = small(adversarial_weight=0.25).eval(), some()
+    exact = method(batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        values = method(batch)
+    assert values["loss"].dtype == torch.float32
+    for name in ("loss", "order_loss", "gap_loss", "colour_loss"):
+        assert float(values[name].detach()) == pytest.approx(float(exact[name].detach()), rel=0.02)
+
+
 def test_the_gradient_is_that_of_the_formula() -> None:
     method, batch = small().eval(), some()
     method(batch)["loss"].backward()

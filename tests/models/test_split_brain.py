@@ -12,8 +12,10 @@ from skimage.color import rgb2lab
 from torch import Tensor, nn
 from viewmill.augment.colour.ab_bins import bin_centres
 from viewmill.augment.presets import recipe
+from viewmill.evaluation.finetune.pieces import layer_of
 from viewmill.evaluation.layers import Maps
 from viewmill.evaluation.untrained import initialized
+from viewmill.models.backbone import set_drop_path
 from viewmill.models.layers import maps
 from viewmill.models.narrow_alexnet import NarrowAlexNet
 from viewmill.models.pictured import Pictured, Shown
@@ -167,6 +169,26 @@ def test_whatever_judges_it_sees_one_lab_image() -> None:
     batch = some()
     lab = small().shown(batch.views)
     assert torch.equal(lab[:, :, :1], batch.views["luma"]) and torch.equal(lab[:, :, 1:], batch.views["chroma"])
+
+
+def test_fine_tuning_treats_both_halves_alike() -> None:
+    encoder = SplitBrain(SplitBrainConfig("resnet18"), image_px=32).encoder
+    set_drop_path(encoder, 0.3)
+    rates = [[block.drop_path.drop_prob for block in half.layer4 if not isinstance(block.drop_path, nn.Identity)]
+             for half in (encoder.luma, encoder.chroma)]
+    assert rates[0] == rates[1] == pytest.approx([0.3 * 6 / 7, 0.3])
+    layers = layer_of(encoder)
+    assert layers["luma.conv1.weight"] == layers["chroma.conv1.weight"] == 0
+    assert layers["luma.layer4.1.conv2.weight"] == layers["chroma.layer4.1.conv2.weight"] > 3
+
+
+@pytest.mark.parametrize("form", ["classes", "regression"])
+def test_in_half_the_precision_it_says_nearly_the_same(form: str) -> None:
+    method, batch = small(form=form).eval(), some()
+    exact = method(batch)["loss"]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = method(batch)["loss"]
+    assert loss.dtype == torch.float32 and float(loss.detach()) == pytest.approx(float(exact.detach()), rel=0.02)
 
 
 @pytest.mark.parametrize("form", ["classes", "regression"])
