@@ -43,7 +43,7 @@ def test_tiles_go_through_the_network_in_one_pass_and_keep_their_places(name: st
 
 def test_a_picture_is_covered_by_tiles_whose_features_are_averaged() -> None:
     # 10 px by tiles of 4: at 0, 3 and 6; 4 px: at 0.
-    picture = torch.arange(40.0).view(1, 1, 10, 4).repeat(1, 3, 1, 1)
+    picture = torch.arange(40.0).square().view(1, 1, 10, 4).repeat(1, 3, 1, 1)
     pieces = Pieces(Mean(), 4)
     rows = picture[0, 0].numpy()
     cut = [rows[top : top + 4] for top in (0, 3, 6)]
