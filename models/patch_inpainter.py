@@ -98,7 +98,8 @@ def _places(box: Tensor, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _norm(channels: int) -> tuple[nn.Module, nn.Module]:
-    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.025), nn.LeakyReLU(0.1)
+    # The code's decay of 0.975 would be too slow for pictures, made in evaluation mode; there these averages are never used.
+    return nn.BatchNorm2d(channels, eps=1e-3), nn.LeakyReLU(0.1)
 
 
 def _begin(module: nn.Module) -> None:

@@ -159,6 +159,15 @@ def test_pictures_show_the_hole_what_was_painted_and_what_was_there() -> None:
     torch.testing.assert_close(method.shown(batch.views)[0], images)
 
 
+def test_pictures_of_scattered_holes_show_what_was_painted_in_them_alone() -> None:
+    method, batch = small().eval(), batch_of(RANDOM)
+    with torch.no_grad():
+        painted = method.pictures(Shown(batch, RANDOM))["painted"]
+        holed, images, hole = method.seen(batch)
+        expected = torch.where(hole[:, None], method.paint(holed), images)
+    torch.testing.assert_close(painted, (expected + 1) / 2)
+
+
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match=r"model\.overlap_px=2, and the recipe hides some of the outermost 2 px"):
         authors(overlap_px=2)(batch_of(CENTER))
