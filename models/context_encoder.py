@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -32,6 +33,8 @@ class ContextEncoderConfig:
     patch_px: int | None = key("side of a vision transformer's patch; null: the backbone's own", None)
     code_dim: int = key("width of the authors' code, which is what their encoder says", 4000)
     width: int = key("channels of the decoder's largest map, and of the authors' encoder's", 64)
+    decode: Literal["map", "features"] = key("what another backbone's decoder sees: its last map, or its features alone, as the "
+                                             "authors' sees a code", "map")
     predict: Literal["center", "image"] = key("what is painted: the middle half of a view, rows and columns, or all", "center")
     overlap_px: int = key("outermost pixels of a hole that stay visible: the ring_px of the recipe's mask", 4)
     overlap_weight: float = key("of squared errors there; inside a hole it is 1", 10.0)
@@ -64,17 +67,17 @@ class ContextEncoder(Method):
         self.out_px = image_px // 2 if config.predict == "center" else image_px
         if config.backbone == AUTHORS:
             self.encoder, self.feature_dim = CodeEncoder(in_chans, image_px, config.code_dim, config.width), config.code_dim
-            self.decoder = code_decoder(config.code_dim, self.out_px, in_chans, config.width)
         else:
             self.encoder, self.feature_dim = backbone(config.backbone, image_px, in_chans, patch_px=config.patch_px)
             if isinstance(self.encoder, AlexNet):  # up to pool5, as in the paper
                 self.encoder.fc = nn.Sequential()
-            with torch.no_grad():
-                seen = last_map(self.encoder.eval(), torch.zeros(1, in_chans, image_px, image_px))
-            self.encoder.train()
-            if isinstance(self.encoder, AlexNet):
-                self.feature_dim = self.encoder.num_features = seen.numel()
-            self.decoder = MapDecoder(seen.shape[1], seen.shape[2], image_px, in_chans, config.width)
+                self.feature_dim = self.encoder.num_features = math.prod(self._map_shape(in_chans))
+        self.by_code = config.backbone == AUTHORS or config.decode == "features"
+        if self.by_code:
+            self.decoder = code_decoder(self.feature_dim, self.out_px, in_chans, config.width)
+        else:
+            channels, rows, _ = self._map_shape(in_chans)
+            self.decoder = MapDecoder(channels, rows, image_px, in_chans, config.width)
         share = config.adversarial_weight
         self.share = share if share is not None else ADVERSARIAL if config.backbone == AUTHORS else 0.0
         self.adversary = Adversary(dcgan_judge(self.out_px, in_chans), "bce") if self.share else None
@@ -111,8 +114,8 @@ class ContextEncoder(Method):
 
     def paint(self, holed: Tensor) -> Tensor:
         """(N, C, image_px, image_px) to what is painted, (N, C, out_px, out_px) in (-1, 1)."""
-        if isinstance(self.encoder, CodeEncoder):
-            painted: Tensor = self.decoder(self.encoder(holed)[:, :, None, None])
+        if self.by_code:
+            painted: Tensor = self.decoder(self.features(holed)[:, :, None, None])
             return painted
         return self.part(self.decoder(last_map(self.encoder, holed)))
 
@@ -138,6 +141,13 @@ class ContextEncoder(Method):
         self.part(whole).copy_(self.paint(holed))
         columns = {"with a hole": holed, "painted": torch.where(hole[:, None], whole, images), "original": images}
         return {title: batch.rgb("global", column) for title, column in columns.items()}
+
+    @torch.no_grad()
+    def _map_shape(self, in_chans: int) -> tuple[int, ...]:
+        """Channels, rows and columns of the encoder's last map."""
+        shape = last_map(self.encoder.eval(), torch.zeros(1, in_chans, self.image_px, self.image_px)).shape[1:]
+        self.encoder.train()
+        return tuple(shape)
 
     def _refuse(self, holed: Tensor, images: Tensor, hole: Tensor) -> None:
         blank = hole_weights(hole, self.config.overlap_px, 0.0, 0.0)

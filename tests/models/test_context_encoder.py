@@ -126,6 +126,16 @@ def test_any_backbone(backbone: str, image_px: int, dim: int) -> None:
         assert [name for name, p in method.named_parameters() if p.grad is None] == []
 
 
+@pytest.mark.parametrize("predict", ["image", "center"])
+def test_a_decoder_of_features_sees_nothing_else(predict: str) -> None:
+    method, images = small(decode="features", predict=predict).eval(), torch.randn(2, 3, 32, 32)
+    painted = method.paint(images)
+    assert painted.shape[-1] == (32 if predict == "image" else 16)
+    torch.testing.assert_close(painted, method.decoder(method.features(images)[:, :, None, None]))
+    method.train()(batch_of(RANDOM if predict == "image" else CENTER))["loss"].backward()
+    assert [name for name, p in method.named_parameters() if p.grad is None] == []
+
+
 def test_alexnet_ends_at_pool5() -> None:
     method, images = small(96, backbone="alexnet").eval(), torch.randn(2, 3, 96, 96)
     expected = method.encoder.pool(method.encoder.maps(images)["conv5"]).flatten(1)
@@ -180,12 +190,17 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match=r"model\.adversarial_weight needs a number in \[0, 1\], got 2"):
         ContextEncoderConfig(adversarial_weight=2)
     with pytest.raises(ValueError, match="has no regions with features as wide as an image's"):
-        small(backbone="vgg11", image_px=64)
+        small(backbone="mobilenetv3_small_050")
+
+
+def unfilled(config: ContextEncoderConfig, image_px: int) -> ContextEncoder:
+    with torch.device("meta"):  # shapes without numbers
+        return ContextEncoder(config, image_px=image_px)
 
 
 def test_the_published_runs() -> None:
     run, recipe = read(["context_encoder", "data=train.tar"])
-    method = ContextEncoder(run.model, image_px=128)
+    method = unfilled(run.model, 128)
     of = run.optimizer
     assert (of.name, of.lr, of.betas, of.weight_decay) == ("adam", 2e-3, (0.5, 0.999), 0)
     assert (run.epochs, run.batch_size, run.schedule.law, run.schedule.steps_at, recipe.name) == (
@@ -195,9 +210,9 @@ def test_the_published_runs() -> None:
     assert (run.model.code_dim, run.model.overlap_px, run.model.overlap_weight) == (4000, 4, 10)
     run, recipe = read(["context_encoder", "data=train.tar", "variant=random"])
     assert (run.model.predict, run.model.context_weight, run.model.overlap_px) == ("image", 1, 0)
-    assert ContextEncoder(run.model, image_px=128).out_px == 128 and recipe.name == "context_encoder_random"
+    assert unfilled(run.model, 128).out_px == 128 and recipe.name == "context_encoder_random"
     run, _ = read(["context_encoder", "data=train.tar", "variant=features"])
-    assert run.model.backbone == "alexnet" and ContextEncoder(run.model, image_px=227).adversary is None
+    assert run.model.backbone == "alexnet" and unfilled(run.model, 227).adversary is None
 
 
 def steps(fields: dict[str, object], images: int) -> Told:
