@@ -34,9 +34,9 @@ context_resnet = Recipe(name="context_resnet", views=(View(group="patch", count=
 
 context_cifar = Recipe(name="context_cifar", views=(View(group="patch", count=9, size_px=16, ops=(
     bilinear_crop(66, (0.6, 1.0), scope="image"),
-    Grayscale(p=0.66, scope="image"),
+    Grayscale(p=0.3, scope="image"),
     Tiles(layout="cells", tile_px=16, grid=(3, 3), cell_px=22, offset_px=(0, 6)),
-    IMAGENET,
+    Normalize(kind="tile-mean-std", gain=1.0, channels="separate"),
     Pair(rule="surrounding-and-centre", classes=8, offsets=tuple((-dx, -dy) for dx, dy in NEIGHBOURS)),
 )),))
 
@@ -47,5 +47,5 @@ PRESETS = (
            "short side, bilinear, antialiased, gray once an image, tiles anywhere in their cells, ImageNet mean and std, labels "
            "in raster order: the sources leave these open"),
     Preset(context_cifar, "mmselfsup @ db861f3; arXiv 1505.05192",
-           "our 32 px form: a crop enlarged to 66 px in nine cells of 22 px, tiles of 16 px"),
+           "our 32 px form: a crop enlarged to 66 px in nine cells of 22 px, tiles of 16 px, each standardized"),
 )

@@ -106,7 +106,7 @@ def test_patches_without_a_pair_are_not_encoded_and_others_once() -> None:
 def test_labels_are_the_directions_of_patches_as_they_are_really_made() -> None:
     made = recipe("context_cifar")
     for op, changes in (("crop", {"scale": (1.0, 1.0), "ratio": (1.0, 1.0)}), ("grayscale", {"p": 0.0}),
-                        ("normalize", {"kind": "none", "mean": None, "std": None, "space": None})):
+                        ("normalize", {"kind": "none", "gain": None, "channels": None})):
         made = made.with_op("*", op, **changes)
     cells = np.add.outer(60 * np.arange(3), 20 * np.arange(3)) + 20  # 20 more to the right, 60 more below
     picture = np.repeat(np.repeat(cells, 22, 0), 22, 1).astype(np.uint8)[:, :, None].repeat(3, 2)

@@ -103,7 +103,8 @@ def test_the_published_run() -> None:
     permute, occlude = views.views[0].ops[4:6]
     assert permute.set_size == run.model.permutations and occlude.count == (0, run.model.occluders)
     run, views = read(["jigsaw_plus", "data=train.tar", "recipe=jigsaw_plus_cifar"])
-    assert next(op for op in views.views[0].ops if op.type == "permute").set_size == run.model.permutations
+    permute = next(op for op in views.views[0].ops if op.type == "permute")
+    assert permute.set_size == run.model.permutations == 100 and hamming(permute.permutations())[0] >= 3
     assert run.model.backbone == "resnet18"
 
 
