@@ -76,7 +76,8 @@ class LCI(Method):
         logits = self.classifier(self.encoder(turned(images.flatten(0, 1), self.config.against_weight)))
         classifying = F.cross_entropy(logits, label.flatten())
         judging, fooling = self.adversary(pairs(patches.hurt), pairs(patches.inpainted))
-        border = (patches.inpainted - patches.hurt).square()[..., patches.border].mean()
+        # No choice of pixels: on an accelerator their number would be waited for.
+        border = ((patches.inpainted - patches.hurt).square() * patches.border).mean() / patches.border.float().mean()
         autoencoding = F.mse_loss(patches.autoencoded, patches.whole)
         loss = classifying + judging + fooling + self.config.reconstruction_weight * (border + autoencoding)
         parts = {"classifying": classifying, "judging": judging, "fooling": fooling, "border": border,

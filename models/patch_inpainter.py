@@ -29,7 +29,7 @@ class PatchInpainter(nn.Module):
             parts += [nn.Conv2d(before, after, 4, 2, 1, bias=False), *_norm(after)]
         for before, after in pairwise(channels[::-1]):
             parts += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), *_norm(after)]
-        self.layers = nn.Sequential(*parts, nn.Conv2d(width, in_chans, 3, padding=1), nn.Tanh())
+        self.layers = nn.Sequential(*parts, nn.Conv2d(width, in_chans, 3, padding=1))
         _begin(self)
 
     def forward(self, patches: Tensor) -> Tensor:
@@ -37,8 +37,7 @@ class PatchInpainter(nn.Module):
             raise ValueError(f"the inpainter halves its patches down to one in {self.step_px} px, and they have "
                              f"{patches.shape[2]} x {patches.shape[3]} px; use fewer model.inpainter_layers, or a crop_px of a "
                              f"multiple of {self.step_px}")
-        made: Tensor = self.layers(patches)
-        return made
+        return torch.tanh(self.layers(patches).float())  # in half precision levels would be steps of their own
 
 
 def pair_judge(in_chans: int = 3, width: int = 64, layers: int = 4) -> nn.Sequential:

@@ -102,6 +102,15 @@ def weighted(painted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return (weight * (painted - target).square()).mean()
 
 
+def test_in_half_precision_every_part_still_learns() -> None:
+    method, batch = authors(), batch_of(CENTER)
+    with torch.autocast("cpu", torch.bfloat16):
+        values = method(batch)
+    values["loss"].backward()
+    assert values["loss"].dtype == values["judging"].dtype == torch.float32
+    assert all(p.grad is not None and bool(torch.isfinite(p.grad).all()) for p in method.parameters())
+
+
 def test_features_are_learnt_by_squared_errors_in_the_holes_alone() -> None:
     method, batch = small().eval(), batch_of(RANDOM)
     assert method.adversary is None and method.rates() == {}

@@ -187,6 +187,15 @@ def test_any_backbone(backbone: str, dim: int) -> None:
     assert method.features(shown[0]).shape == (4, dim)
 
 
+def test_in_half_precision_every_part_still_learns() -> None:
+    method, batch = small(), batch_of()
+    with torch.autocast("cpu", torch.bfloat16):
+        values = method(batch)
+    values["loss"].backward()
+    assert values["loss"].dtype == torch.float32 and method.patches(batch).inpainted.dtype == torch.float32
+    assert all(p.grad is not None and bool(torch.isfinite(p.grad).all()) for p in method.parameters())
+
+
 def test_pictures_show_patches() -> None:
     method, batch = small().eval(), batch_of()
     with torch.no_grad():
