@@ -68,10 +68,10 @@ def test_the_mean_is_over_pixels_and_not_over_weights() -> None:
 
 
 def test_half_a_squared_distance_by_hand() -> None:
-    prediction = torch.tensor([[[[1.0, 0.0]], [[2.0, -1.0]]]])  # two channels of two pixels
-    target = torch.tensor([[[[0.0, 0.0]], [[0.0, 3.0]]]])
-    assert float(half_squared_error(prediction, target)) == pytest.approx(((1 + 4) / 2 + 16 / 2) / 2)
-    with pytest.raises(ValueError, match=r"need one shape, got \(1, 2, 1, 2\) and \(1, 1, 1, 2\)"):
+    prediction = torch.tensor([[[[1.0, 0.0]], [[2.0, -1.0]], [[0.0, 5.0]]]])  # three channels of two pixels
+    target = torch.tensor([[[[0.0, 0.0]], [[0.0, 3.0]], [[0.0, 6.0]]]])
+    assert float(half_squared_error(prediction, target)) == pytest.approx(((1 + 4) / 2 + (16 + 1) / 2) / 2)
+    with pytest.raises(ValueError, match=r"need one shape, got \(1, 3, 1, 2\) and \(1, 1, 1, 2\)"):
         half_squared_error(prediction, target[:, :1])
 
 
