@@ -8,9 +8,10 @@ CENTER = ("recipe=context_encoder_center_cifar", "model.predict=center", "model.
 
 STUDY = Study(
     question="Does a context encoder learn more from holes of random form and place than from one in the middle? And what of a "
-             "discriminator, and of having to paint what is visible, too?",
+             "discriminator, of not having to paint what is visible, and of a decoder that sees a map?",
     runs=(("random", "context_encoder", ()), ("center", "context_encoder", CENTER),
           ("center-adversarial", "context_encoder", (*CENTER, "model.adversarial_weight=0.001")),
           ("random-adversarial", "context_encoder", ("model.adversarial_weight=0.001",)),
-          ("random-and-context", "context_encoder", ("model.context_weight=1",))),
+          ("random-holes-alone", "context_encoder", ("model.context_weight=0",)),
+          ("random-map", "context_encoder", ("model.decode=map",))),
 )
