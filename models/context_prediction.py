@@ -67,7 +67,7 @@ class ContextPrediction(Method):
         used, ends, label = (of.to(tiles.device, non_blocking=True) for of in (used, ends, label))
         z = embed_tiles(self.encoder, tiles.flatten(0, 1)[used][None])[0]
         logits = self.classifier(torch.cat([z[ends[0]], z[ends[1]]], 1))
-        total = F.cross_entropy(logits, label, reduction="sum")
+        total = F.cross_entropy(logits.float(), label, reduction="sum")
         pairs = add_up(total.new_tensor(float(len(label))))
         share = world_size() / pairs
         loss = total * (world_size() if self.config.reduction == "sum" else share)

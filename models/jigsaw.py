@@ -81,7 +81,7 @@ class Jigsaw(Method):
         target = index[torch.cat(places)]
         right = (logits.detach().argmax(1) == target).float()
         share = world_size() / (len(index) * self.config.puzzles)
-        loss = F.cross_entropy(logits, target, reduction="sum") * share
+        loss = F.cross_entropy(logits.float(), target, reduction="sum") * share
         return {"loss": loss, "accuracy": right.sum() * share, **self.further(batch, right)}
 
     def each(self, tiles: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ class PseudoLabels(Method):
         label = self.labels[batch.index].repeat(len(views))
         logits = self.classifier(self.encoder(views.flatten(0, 1)))
         share = world_size() / add_up((label >= 0).sum()).clamp(min=1)
-        loss = F.cross_entropy(logits, label, ignore_index=-1, reduction="sum") * share
+        loss = F.cross_entropy(logits.float(), label, ignore_index=-1, reduction="sum") * share
         return {"loss": loss, "accuracy": (logits.detach().argmax(1) == label).sum() * share}
 
 

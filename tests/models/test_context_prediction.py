@@ -154,6 +154,16 @@ def test_it_begins_at_chance_and_learns_a_batch_by_heart() -> None:
     assert float(values["accuracy"]) == 1 and float(values["loss"].detach()) < 0.1
 
 
+def test_under_autocast_pairs_are_counted_and_added_up_in_full_precision() -> None:
+    pairs = [[(slot if slot < 4 else slot + 1, 4, slot) for slot in range(8)]] * 40  # 320, which bfloat16 has not
+    method, batch = small().eval(), paired(pairs, 9)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        values = method(batch)
+    assert values["loss"].dtype == torch.float32
+    assert float(values["loss"]) == pytest.approx(320 * float(values["pair_loss"]), rel=1e-5)
+    assert 320 * float(values["accuracy"]) == pytest.approx(round(320 * float(values["accuracy"])), abs=1e-3)
+
+
 @pytest.mark.parametrize(("backbone", "side", "picture"), [
     ("resnet18", 16, 48), ("vit_tiny_patch16_224", 32, 100), ("alexnet", 96, 240)])
 def test_any_backbone_learns_from_patches_and_is_judged_by_whole_pictures(backbone: str, side: int, picture: int) -> None:

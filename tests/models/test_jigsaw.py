@@ -148,6 +148,16 @@ def test_it_begins_at_chance_and_learns_a_batch_by_heart(tile_dim: int | None) -
     assert float(values["accuracy"]) == 1 and float(values["loss"].detach()) < 0.1
 
 
+def test_under_autocast_losses_are_added_up_in_full_precision() -> None:
+    method, batch = small().eval(), puzzle([k % 5 for k in range(40)])
+    with torch.no_grad():
+        exact = method(batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            values = method(batch)
+    assert values["loss"].dtype == torch.float32
+    assert float(values["loss"]) == pytest.approx(float(exact["loss"]), rel=2e-2)
+
+
 def test_all_tiles_go_through_the_network_in_one_pass_and_it_is_the_one_that_is_judged() -> None:
     method, calls = small(), []
     handle = method.encoder.register_forward_hook(lambda module, inputs, output: calls.append(tuple(inputs[0].shape)))
