@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from ..losses.counting import counting_loss
-from .backbone import backbone, unit_gains
+from .backbone import unit_gains
 from .heads import mlp
 from .method import Method
+from .tiles import tile_backbone
 from .training.bounds import above_zero, whole
 from .training.config import key
 from .views import Views
@@ -44,7 +45,7 @@ class Counting(Method):
     def __init__(self, config: CountingConfig, *, image_px: int, in_chans: int = 3) -> None:
         super().__init__()
         self.config = config
-        self.encoder, self.feature_dim = backbone(config.backbone, image_px, in_chans)
+        self.encoder, self.feature_dim = tile_backbone(config.backbone, image_px, in_chans)
         unit_gains(self.encoder)
         hidden = [] if config.hidden is None else [config.hidden]
         self.counter = mlp([self.feature_dim, *hidden, config.counts], hidden_bias=True, hidden_norm=False, bias=True)

@@ -18,7 +18,9 @@ GROUPING = (
         variants={"port": Variant("with a margin for each count, as in clvrai's port", {"hinge": "element"})},
         fields_32px={"backbone": "resnet18"},
         metric="linear",
-        small=("model.backbone=convnet4", "batch_size=128", "epochs=1", "optimizer.lr=1e-3", "schedule.law=cosine"),
+        # The first steps push all counts down, and where they reach 0 nothing moves them: hence the warm-up.
+        small=("model.backbone=convnet4", "model.hidden=512", "batch_size=64", "epochs=4", "optimizer.lr=1e-3",
+               "schedule.law=cosine", "schedule.warmup_epochs=0.2"),
     ),
     MethodInfo(
         name="deepcluster", module="deepcluster", cls="DeepCluster", recipe="deepcluster", recipe_32px="deepcluster_cifar",
@@ -32,7 +34,7 @@ GROUPING = (
         variants={"500ep": Variant("of 500 epochs, as the paper is reported to train", numbers={"epochs": 500})},
         fields_32px={"backbone": "resnet18", "clusters": 1000},
         metric="linear",
-        small=("model.backbone=convnet4", "model.clusters=128", "model.pca=64", "batch_size=128", "epochs=3",
+        small=("model.backbone=convnet4", "model.clusters=128", "model.pca=64", "model.head_lr=0.5", "batch_size=128", "epochs=3",
                "optimizer.name=adamw", "optimizer.lr=2e-3", "optimizer.weight_decay=1e-4", "schedule.law=cosine"),
     ),
 )

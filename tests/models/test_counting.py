@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import viewmill as vm
+from PIL import Image
 from torch import Tensor
 from viewmill.models import build, method_info
 from viewmill.models.counting import Counting, CountingConfig
@@ -57,12 +58,12 @@ def test_all_six_go_through_the_network_in_one_pass() -> None:
 
 
 def test_the_recipes_tiles_are_the_quarters_of_what_is_made_small() -> None:
-    # Bright squares of another size in each picture's quarters; windows of at least half the picture, so each has some left.
     rng = np.random.default_rng(0)
-    images = [rng.integers(0, 256, (32, 32, 3), np.uint8) for _ in range(6)]
-    made = next(iter(vm.Loader(images, "counting_cifar", 6, seed=1, threads=1, sidecar=False)))
+    images = [np.asarray(Image.fromarray(rng.integers(0, 256, (5, 5, 3), np.uint8)).resize((32, 32))) for _ in range(6)]
+    recipe = vm.recipe("counting_cifar").with_op("*", "normalize", kind="none")  # not each view by itself
+    made = next(iter(vm.Loader(images, recipe, 6, seed=1, threads=1, sidecar=False)))
     whole, tile = made.views["whole"], made.views["tile"]
-    assert whole.shape == (2, 6, 3, 32, 32) and tile.shape == (4, 6, 3, 32, 32)
+    assert whole.shape == (2, 6, 3, 16, 16) and tile.shape == (4, 6, 3, 16, 16)
     large = torch.cat([torch.cat([tile[0], tile[1]], 3), torch.cat([tile[2], tile[3]], 3)], 2)
     halved = torch.nn.functional.avg_pool2d(large, 2)
     near = (halved - whole[0]).abs().mean((1, 2, 3))

@@ -48,6 +48,9 @@ RUNS: dict[str, tuple[Any, ...]] = {
     # 1.5e-4 and 0.3 times 4096 / 256
     "moco_v3": ("adamw", "none", 300, 4096, 2.4e-3, 0, 0.1, None, 40, None, "moco_v3_vit"),
     "moco_v3 variant=r50_1000ep": ("lars", SPARED, 1000, 4096, 4.8, 0, 1.5e-6, None, 10, None, "moco_v3_r50"),
+    "counting": ("adam", SPARED, 250, 256, 1e-4, 0, 0, None, 0, None, "counting"),
+    "deepcluster": ("sgd", "none", 200, 256, 0.05, 0, 1e-5, None, 0, None, "deepcluster"),
+    "deepcluster variant=500ep": ("sgd", "none", 500, 256, 0.05, 0, 1e-5, None, 0, None, "deepcluster"),
     # Ten times the 2e-4 of the discriminator
     "context_encoder": ("adam", "none", 500, 64, 2e-3, 0, 0, None, 0, None, "context_encoder_center"),
     "context_encoder variant=random": ("adam", "none", 500, 64, 2e-3, 0, 0, None, 0, None, "context_encoder_random"),
