@@ -57,7 +57,7 @@ COLOURS: tuple[MethodInfo, ...] = (
         fields_32px={"backbone": "resnet18", "permutations": 100, "hidden_dim": 1024, "colour_stride": 4},
         metric="linear",
         small=("model.backbone=convnet4", "model.hidden_dim=256", "model.dropout=0", "model.adversarial_weight=0",
-               "model.doublings=1", "model.decoder_dim=32", "batch_size=128", "epochs=1", "optimizer.name=adamw",
-               "optimizer.lr=2e-3", "optimizer.weight_decay=1e-4", "schedule.law=cosine"),
+               "model.decoder_dim=32", "batch_size=128", "epochs=1", "optimizer.name=adamw", "optimizer.lr=2e-3",
+               "optimizer.weight_decay=1e-4", "schedule.law=cosine"),
     ),
 )
