@@ -31,8 +31,8 @@ ONLY_IN = {
     "ray": ("pipelines/workers.py",),
     "pyarrow": ("pipelines/pack/sources/parquet.py",),
     # In evaluation: a network's layers by depth, and mixup.
-    "timm": ("models/backbone.py", "models/vit.py", "models/swin.py", "models/rank_norm.py", "models/training/optimizer.py",
-             "evaluation/finetune/pieces.py"),
+    "timm": ("models/backbone.py", "models/vit.py", "models/swin.py", "models/rank_norm.py", "models/masked_transformer.py",
+             "models/training/optimizer.py", "evaluation/finetune/pieces.py"),
 }
 
 

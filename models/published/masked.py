@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..info import MethodInfo
+from ..info import MethodInfo, Variant
 
 MASKED = (
     MethodInfo(
@@ -21,5 +21,21 @@ MASKED = (
         small=("model.embed_dim=128", "model.depth=4", "model.heads=4", "model.decoder_dim=64", "model.decoder_depth=1",
                "model.decoder_heads=4", "model.pooling=mean", "batch_size=64", "epochs=1", "optimizer.lr=1e-3",
                "optimizer.scaling=none"),
+    ),
+    MethodInfo(
+        name="maskfeat", module="maskfeat", cls="MaskFeat", recipe="maskfeat", recipe_32px="maskfeat_cifar",
+        paper="Wei et al. 2021, Masked Feature Prediction for Self-Supervised Visual Pre-Training, arXiv:2112.09133",
+        published={
+            "epochs": 300, "batch_size": 2048, "recipe": "maskfeat", "clip_grad": 0.02,
+            "optimizer": {"name": "adamw", "lr": 2e-4, "scaling": "linear", "weight_decay": 0.05, "betas": (0.9, 0.999),
+                          "exclude": "norm-and-bias"},
+            "schedule": {"warmup_epochs": 30, "first_lr": 1e-6, "final_lr": 1e-6},
+        },
+        fields={"positions": "absolute", "layer_scale": None, "drop_path": 0.0},
+        fields_32px={"backbone": "vit_tiny_patch16_224", "patch_px": 4},
+        variants={"1600ep": Variant("the run of the paper's headline figures", numbers={"epochs": 1600})},
+        metric="linear",  # as MAE, for the same reason
+        small=("model.embed_dim=128", "model.depth=4", "model.heads=4", "batch_size=64", "epochs=1", "optimizer.lr=1e-3",
+               "optimizer.scaling=none", "clip_grad=1", "schedule.warmup_epochs=0.1"),
     ),
 )

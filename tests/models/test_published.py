@@ -62,7 +62,12 @@ RUNS: dict[str, tuple[Any, ...]] = {
     "split_brain": ("adam", "none", 28, 80, 3e-5, 0, 1e-3, None, 0, None, "splitbrain"),
     # Jigsaw's 350,000 steps of 256
     "damaged_jigsaw": ("sgd", "none", 70, 256, 0.01, 0, 5e-4, None, 0, None, "damaged_jigsaw_lab"),
+    # 2e-4 times 2048 / 256
+    "maskfeat": ("adamw", SPARED, 300, 2048, 1.6e-3, 1e-6, 0.05, None, 30, 0.02, "maskfeat"),
+    "maskfeat variant=1600ep": ("adamw", SPARED, 1600, 2048, 1.6e-3, 1e-6, 0.05, None, 30, 0.02, "maskfeat"),
 }
+
+JOINT = {"maskfeat"}  # whose gradients are clipped by their joint norm
 
 FIELDS: dict[str, dict[str, Any]] = {
     "dino": {"backbone": "vit_small_patch16_224", "teacher_temperature": 0.04, "trainable_gain": False, "frozen_epochs": 1},
@@ -82,6 +87,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "lci": {"backbone": "alexnet", "inpainter_width": 48, "inpainter_layers": 4, "reconstruction_weight": 50,
             "against_weight": 1},
     "lci variant=imagenet": {"inpainter_layers": 5},
+    "maskfeat": {"backbone": "vit_base_patch16_224", "positions": "absolute", "layer_scale": None, "drop_path": 0.0, "bins": 9},
     "swav variant=batch256": {"queue": 3840, "queue_epoch": 15},
 }
 
@@ -96,7 +102,7 @@ def test_the_run(words: str) -> None:
     assert peak_rate(of, run.batch_size) == pytest.approx(peak) and plan.final_lr == pytest.approx(final)
     assert (of.weight_decay, of.final_weight_decay, plan.warmup_epochs) == (pytest.approx(decay), last_decay, warmup)
     assert (run.clip_grad, recipe.name) == (clip, views)
-    assert clip is None or run.clip_mode == "per-tensor"
+    assert clip is None or run.clip_mode == ("joint" if method in JOINT else "per-tensor")
 
 
 @pytest.mark.parametrize("words", FIELDS)
