@@ -14,7 +14,8 @@ from viewmill.augment.presets import PRESETS, names
 
 PROSE = {"note", "reported", "rows", "documents", "method", "variant", "form", "verified", "use", "source", "id"}
 
-OURS = {"simclr_pil", "simclr_v2_cifar", "mae_cifar", "dino_cifar", "dino_2x32", "swav_cifar", "cmc_cifar", "pirl_cifar",
+OURS = {"simclr_pil", "simclr_v2_cifar", "mae_cifar", "mae_cifar_blocks", "mae_cifar_cells", "simmim_cifar", "maskfeat_cifar",
+        "data2vec_cifar", "ijepa_p16", "ijepa_cifar", "dino_cifar", "dino_2x32", "swav_cifar", "cmc_cifar", "pirl_cifar",
         "decoupling_cifar", "moco_cifar", "moco_v3_cifar", "nnclr_cifar", "barlow_cifar", "vicreg_cifar", "byol_cifar",
         "simsiam_cifar", "esvit_cifar", "context_cifar", "jigsaw_cifar", "jigsaw_plus_cifar", "pseudo_labels",
         "pseudo_labels_cifar", "colorization_cifar", "splitbrain_cifar", "damaged_jigsaw_lab", "damaged_jigsaw_cifar",
