@@ -26,6 +26,10 @@ ONE_PROTOTYPE, UNIFORM, NO_KL = 0.1, 0.98, 0.02
 # 0.76; with it by 0.2 to 0.4, on CIFAR-10 by 0.31 in the twentieth step and 0.2 later.
 SHRUNK, SAYS_THE_SAME = 0.9, 0.5
 
+# Of targets that a slower copy of the network makes, each brought to mean 0 and variance 1: of that variance so little is between
+# patches. data2vec's authors stop a run where the standard deviation falls below 0.1 (facebookresearch/fairseq, min_target_var).
+ALIKE_TARGETS = 0.01
+
 
 @dataclass(frozen=True)
 class Sign:
@@ -67,6 +71,8 @@ _SIGNS = (
            f"the teacher gives every {what} to all prototypes alike",
            "try a lower model.teacher_temperature, a longer warm-up of it, or a higher model.frozen_epochs")
       for prefix, what in (("", "image"), ("region_", "region"))),
+    Sign(("target_variance",), lambda row: row["target_variance"] < ALIKE_TARGETS, "the teacher says the same of all patches",
+         "try a lower optimizer.lr, a longer schedule.warmup_epochs or a higher model.teacher_momentum"),
     Sign(("variance", "invariance"), lambda row: row["variance"] > SHRUNK, "embeddings of all images shrink to one point",
          "try a higher model.variance or a lower optimizer.lr"),
     Sign(("off_diagonal", "diagonal"), lambda row: row["off_diagonal"] > SAYS_THE_SAME,

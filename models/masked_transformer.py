@@ -50,19 +50,24 @@ class MaskedTransformer(Method):
     """
 
     config: MaskedTransformerConfig
+    encoder: Any
 
     def __init__(self, config: MaskedTransformerConfig, *, image_px: int, in_chans: int = 3) -> None:
         super().__init__()
         self.config = config
-        self.encoder = _network(config, image_px, in_chans)
+        self.encoder = self.network(image_px, in_chans)
         set_drop_path(self.encoder, config.drop_path)
-        self.feature_dim = int(self.encoder.embed_dim)
+        self.feature_dim = int(self.encoder.num_features)
         self.patch_px = int(self.encoder.patch_embed.patch_size[0])
         self.grid = (image_px // self.patch_px, image_px // self.patch_px)
-        self.prefix = int(self.encoder.num_prefix_tokens)
-        if config.pooling == "cls" and self.encoder.cls_token is None:
+        self.prefix = int(getattr(self.encoder, "num_prefix_tokens", 0))
+        if config.pooling == "cls" and getattr(self.encoder, "cls_token", None) is None:
             raise ValueError(f"backbone {config.backbone!r} has no class token; use model.pooling=mean")
-        self.mask_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, self.feature_dim), std=0.02))
+        self.mask_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, int(self.encoder.embed_dim)), std=0.02))
+
+    def network(self, image_px: int, in_chans: int) -> Any:
+        """The encoder: a plain vision transformer, or timm's Beit with its sizes."""
+        return _network(self.config, image_px, in_chans)
 
     def masked(self, batch: Views) -> tuple[Tensor, Tensor]:
         """images (N, C, H, W) of group "global", N = V * B, and their masks (N, L) bool, on the images' device. Raises ValueError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from timm.models.swin_transformer import SwinTransformer, SwinTransformerBlock
 from torch import Tensor, nn
@@ -45,3 +46,13 @@ class _OpenBlock(SwinTransformerBlock):
         below, right = (-side % window for side, window in zip((rows, columns), self.window_size, strict=True))
         found = own(F.pad(x, (0, 0, 0, right, 0, below)))
         return found[:, :rows, :columns]
+
+
+def replaced_map(swin: Any, images: Tensor, mask: Tensor | None, token: Tensor) -> Tensor:
+    """images (N, C, H, W) through a Swin to its last map after the norm, (N, rows, columns, D). mask (N, L) bool: patches, row by
+    row, that `token` (1, 1, width of the first stage) replaces once they are embedded; None: none."""
+    x = swin.patch_embed(images)
+    if mask is not None:
+        x = torch.where(mask.reshape(*x.shape[:3], 1), token.to(x.dtype), x)
+    found: Tensor = swin.norm(swin.layers(x))
+    return found

@@ -124,3 +124,14 @@ def positions(vit: VisionTransformer, rows: int, columns: int) -> Tensor:
     scale = (rows + 0.1) / own[0], (columns + 0.1) / own[1]
     grid = F.interpolate(grid, scale_factor=scale, mode="bicubic").permute(0, 2, 3, 1).flatten(1, 2)
     return torch.cat([table[:, :ahead], grid], 1)
+
+
+def patches_alone(vit: VisionTransformer) -> VisionTransformer:
+    """The transformer itself, changed so that it has no class token and no registers, nor positions for them, and its features
+    are the mean over patches: what timm builds with class_token=False, reg_tokens=0, global_pool="avg", fc_norm=False."""
+    table, patches = vit.pos_embed, vit.patch_embed.num_patches
+    assert table is not None and patches is not None
+    vit.pos_embed = nn.Parameter(table.detach()[:, table.shape[1] - patches :].clone(), table.requires_grad)
+    vit.cls_token = vit.reg_token = None
+    vit.has_class_token, vit.num_prefix_tokens, vit.num_reg_tokens, vit.global_pool = False, 0, 0, "avg"
+    return vit

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..info import MethodInfo, Variant
+from .masked_regression import MASKED_REGRESSION
 
-MASKED = (
+MASKED: tuple[MethodInfo, ...] = (
     MethodInfo(
         name="mae", module="mae", cls="MAE", recipe="mae", recipe_32px="mae_cifar",
         paper="He et al. 2021, Masked Autoencoders Are Scalable Vision Learners, arXiv:2111.06377",
@@ -38,4 +39,5 @@ MASKED = (
         small=("model.embed_dim=128", "model.depth=4", "model.heads=4", "batch_size=64", "epochs=1", "optimizer.lr=1e-3",
                "optimizer.scaling=none", "clip_grad=1", "schedule.warmup_epochs=0.1"),
     ),
+    *MASKED_REGRESSION,
 )

@@ -50,6 +50,7 @@ def test_while_the_rate_warms_up_a_network_is_as_it_began() -> None:
     # VICReg before its first step, Barlow Twins in its twentieth.
     HEALTHY | {"variance": 0.66, "invariance": 0.13},
     HEALTHY | {"off_diagonal": 0.39, "diagonal": 0.9},
+    HEALTHY | {"target_variance": 0.05},
 ])
 def test_healthy_runs_are_not_accused(row: dict[str, float]) -> None:
     assert said([row] * 10) == []
@@ -64,6 +65,7 @@ def test_healthy_runs_are_not_accused(row: dict[str, float]) -> None:
                                                "lower model.teacher_temperature"]),
     ({"variance": 0.95, "invariance": 0.001}, ["variance 0.95, invariance 0.001,", "shrink to one point", "model.variance"]),
     ({"off_diagonal": 0.62, "diagonal": 0.99}, ["off_diagonal 0.62, diagonal 0.99,", "say the same", "model.off_diagonal"]),
+    ({"target_variance": 0.004}, ["target_variance 0.004,", "says the same of all patches", "model.teacher_momentum"]),
     ({"region_teacher_marginal_entropy": 0.02}, ["region_teacher_marginal_entropy 0.02,", "all regions to one prototype"]),
     ({"region_teacher_entropy": 0.99, "region_kl": 0.01}, ["region_kl 0.01,", "every region to all prototypes alike"]),
 ])

@@ -65,9 +65,22 @@ RUNS: dict[str, tuple[Any, ...]] = {
     # 2e-4 times 2048 / 256
     "maskfeat": ("adamw", SPARED, 300, 2048, 1.6e-3, 1e-6, 0.05, None, 30, 0.02, "maskfeat"),
     "maskfeat variant=1600ep": ("adamw", SPARED, 1600, 2048, 1.6e-3, 1e-6, 0.05, None, 30, 0.02, "maskfeat"),
+    # 1e-4 and 2e-4 times 2048 / 512; a cosine ends at 1e-5 times that
+    "simmim": ("adamw", SPARED, 800, 2048, 4e-4, 0, 0.05, None, 10, 5.0, "simmim_vit"),
+    "simmim variant=swin_b": ("adamw", SPARED, 800, 2048, 4e-4, 0, 0.05, None, 10, 5.0, "simmim_swin"),
+    "simmim variant=swin_l": ("adamw", SPARED, 800, 2048, 4e-4, 0, 0.05, None, 10, 5.0, "simmim_swin"),
+    "simmim variant=swin_b_100ep": ("adamw", SPARED, 100, 2048, 8e-4, 4e-5, 0.05, None, 10, 5.0, "simmim_swin"),
+    "data2vec": ("adamw", SPARED, 800, 2048, 2e-3, 1e-5, 0.05, None, 10, 3.0, "data2vec"),
+    "data2vec variant=vit_l": ("adamw", SPARED, 800, 4096, 1e-3, 1e-5, 0.05, None, 80, 3.0, "data2vec"),
+    "ijepa": ("adamw", SPARED, 300, 2048, 1e-3, 1e-6, 0.04, 0.4, 40, None, "ijepa"),
+    "ijepa variant=vit_h16_448": ("adamw", SPARED, 300, 2048, 1e-3, 1e-6, 0.04, 0.4, 40, None, "ijepa_448"),
+    "ijepa variant=vit_b16": ("adamw", SPARED, 600, 2048, 1e-3, 1e-6, 0.04, 0.4, 40, None, "ijepa_p16"),
+    "ijepa variant=vit_l16": ("adamw", SPARED, 600, 2048, 1e-3, 1e-6, 0.04, 0.4, 40, None, "ijepa_p16"),
+    "ijepa variant=vit_h14_22k": ("adamw", SPARED, 66, 2048, 1e-3, 1e-6, 0.04, 0.4, 3, None, "ijepa"),
+    "ijepa variant=vit_g16_22k": ("adamw", SPARED, 44, 2048, 1e-3, 1e-6, 0.04, 0.4, 3, None, "ijepa_p16"),
 }
 
-JOINT = {"maskfeat"}  # whose gradients are clipped by their joint norm
+JOINT = {"maskfeat", "simmim", "data2vec"}  # whose gradients are clipped by their joint norm
 
 FIELDS: dict[str, dict[str, Any]] = {
     "dino": {"backbone": "vit_small_patch16_224", "teacher_temperature": 0.04, "trainable_gain": False, "frozen_epochs": 1},
@@ -88,6 +101,16 @@ FIELDS: dict[str, dict[str, Any]] = {
             "against_weight": 1},
     "lci variant=imagenet": {"inpainter_layers": 5},
     "maskfeat": {"backbone": "vit_base_patch16_224", "positions": "absolute", "layer_scale": None, "drop_path": 0.0, "bins": 9},
+    "simmim": {"backbone": "vit_base_patch16_224", "positions": "relative", "layer_scale": 0.1, "drop_path": 0.1},
+    "simmim variant=swin_b_100ep": {"backbone": "swin_base_patch4_window7_224", "window": 6, "drop_path": 0.0},
+    "simmim variant=swin_l": {"backbone": "swin_large_patch4_window7_224", "window": 12, "drop_path": 0.0},
+    "data2vec": {"backbone": "vit_base_patch16_224", "positions": "relative", "layer_scale": 1e-4, "drop_path": 0.25,
+                 "attention_dropout": 0.05, "target_blocks": 6, "beta": 2.0, "teacher_momentum": 0.9998},
+    "data2vec variant=vit_l": {"backbone": "vit_large_patch16_224", "layer_scale": 1e-5, "drop_path": 0.2,
+                               "attention_dropout": 0.15, "target_blocks": 6, "teacher_momentum": 0.9998},
+    "ijepa": {"backbone": "vit_huge_patch14_gap_224", "predictor_dim": 384, "predictor_depth": 12, "predictor_heads": None,
+              "beta": 1.0, "teacher_momentum": 0.996, "cut": True},
+    "ijepa variant=vit_g16_22k": {"backbone": "vit_giant_patch16_gap_224", "predictor_depth": 16},
     "swav variant=batch256": {"queue": 3840, "queue_epoch": 15},
 }
 
@@ -126,3 +149,12 @@ def test_a_variant_with_another_kind_of_network_goes_with_views_of_32_px(name: s
     with torch.device("meta"):
         method = build(name, run.model, image_px=32)
     assert method.feature_dim == 2048
+
+
+def test_where_warm_ups_of_masked_methods_begin_and_where_simmim_falls() -> None:
+    # 5e-7 and 1e-6 times 2048 / 512; 2e-4 as it is.
+    for words, first in (("simmim", 2e-6), ("simmim variant=swin_b_100ep", 4e-6), ("ijepa", 2e-4), ("data2vec", 0.0)):
+        method, *more = words.split()
+        assert read([method, "data=train.tar", *more])[0].schedule.first_lr == first
+    of = read(["simmim", "data=train.tar"])[0].schedule
+    assert (of.law, of.steps_at, of.step_factor) == ("steps", (700,), 0.1)

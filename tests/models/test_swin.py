@@ -10,6 +10,7 @@ import pytest
 import timm
 import torch
 from viewmill.models.backbone import backbone
+from viewmill.models.swin import replaced_map
 from viewmill.models.vit import features_of, open_to_sizes
 
 WINDOW, SHIFT, HEADS = 4, 2, 3
@@ -103,3 +104,19 @@ def test_windows_of_other_sizes() -> None:
         backbone("resnet18", 32, window=4)
     with pytest.raises(ValueError, match=r"backbone 'vit_tiny_patch16_224' takes no .*window"):
         backbone("vit_tiny_patch16_224", 32, window=4)
+
+
+def test_the_mask_vector_replaces_patches_once_they_are_embedded() -> None:
+    # Independent of torch.where: each patch's own embedding, by a hook, with some rows overwritten in NumPy.
+    module, token = swin(), torch.randn(1, 1, 24)
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(2, 256, dtype=torch.bool)
+    mask[0, [3, 17, 250]] = mask[1, [0]] = True
+    with torch.no_grad():
+        found = replaced_map(module, images, mask, token)
+        embedded = module.patch_embed(images)
+        for n, row, column in ((0, 0, 3), (0, 1, 1), (0, 15, 10), (1, 0, 0)):
+            embedded[n, row, column] = token[0, 0]
+        torch.testing.assert_close(found, module.norm(module.layers(embedded)))
+        torch.testing.assert_close(replaced_map(module, images, None, token), module.forward_features(images))
+    assert found.shape == (2, 2, 2, 192)

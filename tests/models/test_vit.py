@@ -9,7 +9,7 @@ import pytest
 import timm
 import torch
 from viewmill.models.backbone import backbone, vision_transformer
-from viewmill.models.vit import features_of, open_to_sizes, positions, tokens
+from viewmill.models.vit import features_of, open_to_sizes, patches_alone, positions, tokens
 
 
 def vit(image_px: int = 32, patch_px: int = 4, name: str = "vit_tiny_patch16_224") -> timm.models.VisionTransformer:
@@ -93,3 +93,20 @@ def test_what_takes_no_other_size_says_so() -> None:
         with pytest.raises(ValueError, match=words) as caught:
             features_of(module, torch.randn(1, 3, px, px))
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "vit_small_patch14_reg4_dinov2", "vit_base_patch16_gap_224"])
+def test_patches_alone_are_what_timm_builds_without_a_class_token(name: str) -> None:
+    module = vit(name=name)
+    first = {key: value.clone() for key, value in module.state_dict().items()}
+    changed = patches_alone(module)
+    built = timm.create_model(name, num_classes=0, img_size=32, patch_size=4, embed_dim=24, depth=2, num_heads=3,
+                              class_token=False, reg_tokens=0, global_pool="avg", fc_norm=False).eval()
+    built.load_state_dict(changed.state_dict())
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(changed(images), built(images))
+        torch.testing.assert_close(features_of(changed, images), built(images))
+        torch.testing.assert_close(tokens(changed, images), built.forward_features(images))
+    assert {key for key in first if key not in changed.state_dict()} <= {"cls_token", "reg_token"}
+    assert torch.equal(changed.pos_embed, first["pos_embed"][:, -64:])
