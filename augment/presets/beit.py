@@ -16,19 +16,21 @@ BEIT_JITTER = Jitter(p=1.0, brightness=0.4, contrast=0.4, saturation=0.4, hue_tu
 """On the decoded image, before the crop."""
 
 
-def _recipe(name: str, normalize: Normalize) -> Recipe:
+def _recipe(name: str, normalize: Normalize, size_px: int, target_px: int, mask: Block) -> Recipe:
     before = (BEIT_JITTER.with_fields(scope="image", share="jitter"), Flip(p=0.5, scope="image", share="flip"))
     return Recipe(name=name, views=(
-        View(group="global", size_px=224, ops=(
-            *before, bicubic_crop(224, scope="image", share="crop"), normalize,
-            Block(grid=(14, 14), target=75, min_area=16, max_area=75),
+        View(group="global", size_px=size_px, ops=(
+            *before, bicubic_crop(size_px, scope="image", share="crop"), normalize, mask,
         )),
-        View(group="target", size_px=112, ops=(*before, lanczos_crop(112, scope="image", share="crop"), DALLE)),
+        View(group="target", size_px=target_px, ops=(*before, lanczos_crop(target_px, scope="image", share="crop"), DALLE)),
     ))
 
 
-beit = _recipe("beit", IMAGENET)
-beit_22k = _recipe("beit_22k", HALF)
+_MASK = Block(grid=(14, 14), target=75, min_area=16, max_area=75)
+
+beit = _recipe("beit", IMAGENET, 224, 112, _MASK)
+beit_22k = _recipe("beit_22k", HALF, 224, 112, _MASK)
+beit_cifar = _recipe("beit_cifar", IMAGENET, 32, 32, Block(grid=(8, 8), target=26, min_area=5, max_area=26))
 
 beit_tokenizer_128 = Recipe(name="beit_tokenizer_128", views=(View(group="global", size_px=128, ops=(
     short_side(128), CenterCrop(size_px=128), SIGNED,
@@ -38,6 +40,9 @@ beit_tokenizer_112 = Recipe(name="beit_tokenizer_112", views=(View(group="global
 )),))
 beit_tokenizer_256 = Recipe(name="beit_tokenizer_256", views=(View(group="global", size_px=256, ops=(
     bilinear_crop(256), DALLE,
+)),))
+beit_tokenizer_cifar = Recipe(name="beit_tokenizer_cifar", views=(View(group="global", size_px=32, ops=(
+    bilinear_crop(32), Flip(p=0.5), DALLE,
 )),))
 
 _CODE = "microsoft/unilm beit/; arXiv 2106.08254"
@@ -51,4 +56,6 @@ PRESETS = (
     Preset(beit_tokenizer_128, _DVAE, "short side, bilinear, antialiased: the sources leave these open"),
     Preset(beit_tokenizer_112, _DVAE, "random resized crop, bilinear, to [-1, 1]: the sources do not say which crop"),
     Preset(beit_tokenizer_256, _DVAE, "random resized crop, bilinear, DALL-E's map: the sources do not say which crop"),
+    Preset(beit_cifar, _CODE, "our 32 px form, patches and codes of 4 px, a mask of the same shares of them; " + _LAWS),
+    Preset(beit_tokenizer_cifar, _DVAE, "our 32 px form of beit_tokenizer_256, with a flip"),
 )

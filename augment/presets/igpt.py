@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..masks import Bernoulli
-from ..ops import Op, Palette
+from ..ops import Flip, Op, Palette
 from ..recipe import Recipe, View
 from .preset import SIGNED, Preset, bicubic_crop
 
@@ -21,7 +21,23 @@ igpt_bert_32 = _recipe("igpt_bert_32", 32, Bernoulli(grid=(32, 32), p=0.15))
 igpt_ar_48 = _recipe("igpt_ar_48", 48)
 igpt_ar_64 = _recipe("igpt_ar_64", 64)
 
+
+def _small(name: str, *mask: Op) -> Recipe:
+    return Recipe(name=name, views=(View(group="global", size_px=8, ops=(
+        bicubic_crop(8, (0.34, 1.0), ratio=(1.0, 1.0)), Flip(p=0.5), SIGNED, Palette(colours=64, distance="squared-euclid"),
+        *mask,
+    )),))
+
+
+igpt_ar_cifar = _small("igpt_ar_cifar")
+igpt_bert_cifar = _small("igpt_bert_cifar", Bernoulli(grid=(8, 8), p=0.15))
+
 _CODE = "Chen et al., ICML 2020; openai/image-gpt src/model.py, src/run.py, src/utils.py"
 _DECIDED = "square windows of 0.34 to 0.77 of the area, Pillow's bicubic: the crop is not stated"
 
-PRESETS = tuple(Preset(recipe, _CODE, _DECIDED) for recipe in (igpt_ar_32, igpt_bert_32, igpt_ar_48, igpt_ar_64))
+_SMALL = "our form for pictures of 32 px: 8 px, 64 colours, larger windows and a flip; Pillow's bicubic"
+
+PRESETS = (
+    *(Preset(recipe, _CODE, _DECIDED) for recipe in (igpt_ar_32, igpt_bert_32, igpt_ar_48, igpt_ar_64)),
+    *(Preset(recipe, _CODE, _SMALL) for recipe in (igpt_ar_cifar, igpt_bert_cifar)),
+)
