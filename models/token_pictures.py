@@ -1,9 +1,13 @@
-"""What tokens say, as colours to look at."""
+"""What tokens and codes say, as colours to look at."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+ROOT = 1.2207440846057596
+"""The real root of x^4 = x + 1: multiples of its inverse's powers fill a cube evenly, whatever their number.
+Source: Roberts, The Unreasonable Effectiveness of Quasirandom Sequences, 2018."""
 
 
 def in_colours(like: Tensor, *further: Tensor) -> list[Tensor]:
@@ -24,3 +28,14 @@ def of_patches(colours: Tensor, rows: int, columns: int, patch_px: int) -> Tenso
     """(N, rows * columns, channels) to pictures (N, channels, rows * patch_px, columns * patch_px), one colour a patch."""
     grid = colours.transpose(1, 2).unflatten(2, (rows, columns))
     return grid.repeat_interleave(patch_px, 2).repeat_interleave(patch_px, 3)
+
+
+def spread_colours(count: int) -> Tensor:
+    """(count, 3) float32 in [0, 1): far apart, the same first ones for any count."""
+    step = torch.tensor([ROOT**-1, ROOT**-2, ROOT**-3], dtype=torch.float64)
+    return ((0.5 + torch.arange(count, dtype=torch.float64)[:, None] * step) % 1).float()
+
+
+def token_map(codes: Tensor, vocabulary: int) -> Tensor:
+    """codes (N, rows, columns) int64 in [0, vocabulary) to pictures (N, 3, rows, columns) in [0, 1)."""
+    return spread_colours(vocabulary).to(codes.device)[codes].movedim(-1, 1)

@@ -30,3 +30,10 @@ def transformer(tokens: int, dim: int, depth: int) -> float:
 def linear(tokens: int, *dims: int) -> float:
     """Of linear layers from one width to the next."""
     return sum(tokens * a * b for a, b in pairwise(dims)) / 1e9
+
+
+def multiply_adds(function: Callable[..., Any], *args: Any) -> int:
+    """Of matrix products, convolutions and attention in function(*args). On the device "meta" nothing is really computed."""
+    with FlopCounterMode(display=False) as counter:
+        function(*args)
+    return int(counter.get_total_flops()) // 2

@@ -1,10 +1,10 @@
-"""Tokens in colours: by hand where the directions are known, and patches laid out row by row."""
+"""Tokens in colours: by hand where the directions are known, patches laid out row by row, and codes, each in a colour of its own."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from viewmill.models.token_pictures import in_colours, of_patches
+from viewmill.models.token_pictures import ROOT, in_colours, of_patches, spread_colours, token_map
 
 
 def test_directions_by_hand() -> None:
@@ -36,3 +36,27 @@ def test_patches_are_laid_out_row_by_row() -> None:
     assert pictures.shape == (1, 2, 4, 6)
     assert pictures[0, 0].tolist() == [[0, 0, 2, 2, 4, 4]] * 2 + [[6, 6, 8, 8, 10, 10]] * 2
     assert pictures[0, 1, 0].tolist() == pytest.approx([1, 1, 3, 3, 5, 5])
+
+
+def test_the_first_colours_by_hand() -> None:
+    assert pytest.approx(ROOT + 1) == ROOT**4
+    # 1 / 1.22074 = 0.81917, its square 0.67104, its cube 0.54970; from 0.5 on, without what is above 1.
+    assert spread_colours(2).tolist()[0] == [0.5, 0.5, 0.5]
+    assert spread_colours(2).tolist()[1] == pytest.approx([0.31917, 0.17104, 0.04970], abs=1e-5)
+    assert torch.equal(spread_colours(40)[:7], spread_colours(7))
+
+
+def test_colours_fill_the_cube() -> None:
+    colours = spread_colours(512)
+    assert float(colours.min()) >= 0 and float(colours.max()) < 1
+    eighths = (colours * 2).long() @ torch.tensor([4, 2, 1])
+    assert int(torch.bincount(eighths, minlength=8).min()) >= 50  # of 64
+    distance = torch.cdist(colours, colours) + 9 * torch.eye(512)
+    assert float(distance.min()) > 0.05
+
+
+def test_a_map_has_a_pixel_of_its_colour_for_each_code() -> None:
+    codes = torch.tensor([[[0, 3], [2, 3]]])
+    made = token_map(codes, 5)
+    assert made.shape == (1, 3, 2, 2)
+    assert torch.equal(made[0, :, 0, 1], spread_colours(5)[3]) and torch.equal(made[0, :, 1, 1], made[0, :, 0, 1])
