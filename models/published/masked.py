@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from ..info import MethodInfo, Variant
 from .masked_regression import MASKED_REGRESSION
+from .tokens import TOKENS
 
 MASKED: tuple[MethodInfo, ...] = (
+    *TOKENS,
     MethodInfo(
         name="mae", module="mae", cls="MAE", recipe="mae", recipe_32px="mae_cifar",
         paper="He et al. 2021, Masked Autoencoders Are Scalable Vision Learners, arXiv:2111.06377",

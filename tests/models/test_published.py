@@ -62,6 +62,15 @@ RUNS: dict[str, tuple[Any, ...]] = {
     "split_brain": ("adam", "none", 28, 80, 3e-5, 0, 1e-3, None, 0, None, "splitbrain"),
     # Jigsaw's 350,000 steps of 256
     "damaged_jigsaw": ("sgd", "none", 70, 256, 0.01, 0, 5e-4, None, 0, None, "damaged_jigsaw_lab"),
+    # 10^6 steps of 128 and 3 * 10^6 of 512, of 1.28 million images
+    "igpt": ("adam", SPARED, 100, 128, 3e-3, 0, 0.0, None, 1, None, "igpt_ar_32"),
+    "igpt variant=bert": ("adam", SPARED, 100, 128, 3e-3, 0, 0.0, None, 1, None, "igpt_bert_32"),
+    "igpt variant=l_48": ("adam", SPARED, 100, 128, 3e-3, 0, 0.0, None, 1, None, "igpt_ar_48"),
+    "dvae": ("adamw", SPARED, 1200, 512, 1e-4, 1.25e-6, 1e-4, None, 0, None, "beit_tokenizer_256"),
+    "dvae variant=dalle_pytorch": ("adam", SPARED, 20, 8, 1e-3, 0, 0.0, None, 0, None, "beit_tokenizer_128"),
+    # As they are, for 2048 images a step; 10,000 steps of 2048 of 14.2 million images
+    "beit": ("adamw", SPARED, 800, 2048, 1.5e-3, 1e-5, 0.05, None, 10, 3.0, "beit"),
+    "beit variant=22k": ("adamw", SPARED, 150, 2048, 1.5e-3, 1e-5, 0.05, None, 1.44, 3.0, "beit_22k"),
     # 2e-4 times 2048 / 256
     "maskfeat": ("adamw", SPARED, 300, 2048, 1.6e-3, 1e-6, 0.05, None, 30, 0.02, "maskfeat"),
     "maskfeat variant=1600ep": ("adamw", SPARED, 1600, 2048, 1.6e-3, 1e-6, 0.05, None, 30, 0.02, "maskfeat"),
@@ -80,7 +89,7 @@ RUNS: dict[str, tuple[Any, ...]] = {
     "ijepa variant=vit_g16_22k": ("adamw", SPARED, 44, 2048, 1e-3, 1e-6, 0.04, 0.4, 3, None, "ijepa_p16"),
 }
 
-JOINT = {"maskfeat", "simmim", "data2vec"}  # whose gradients are clipped by their joint norm
+JOINT = {"maskfeat", "simmim", "data2vec", "beit"}  # whose gradients are clipped by their joint norm
 
 FIELDS: dict[str, dict[str, Any]] = {
     "dino": {"backbone": "vit_small_patch16_224", "teacher_temperature": 0.04, "trainable_gain": False, "frozen_epochs": 1},
@@ -100,6 +109,16 @@ FIELDS: dict[str, dict[str, Any]] = {
     "lci": {"backbone": "alexnet", "inpainter_width": 48, "inpainter_layers": 4, "reconstruction_weight": 50,
             "against_weight": 1},
     "lci variant=imagenet": {"inpainter_layers": 5},
+    "igpt": {"objective": "autoregressive", "colours": 512, "embed_dim": 512, "depth": 24, "heads": 8},
+    "igpt variant=m": {"embed_dim": 1024, "depth": 36, "heads": 8},
+    "igpt variant=l": {"embed_dim": 1536, "depth": 48, "heads": 16},
+    "dvae": {"vocabulary": 8192, "code_dim": 512, "width": 256, "halvings": 3, "quantizer": "gumbel", "law": "laplace",
+             # Of 3 million steps 150,000 and 5,000
+             "temperature": 1.0, "final_temperature": 0.0625, "temperature_share": 0.05, "kl_weight": 6.6, "kl_share": 1 / 600},
+    "dvae variant=dalle_pytorch": {"law": "mse", "kl_weight": 0.0, "temperature": 1.0, "final_temperature": 0.5},
+    "beit": {"backbone": "vit_base_patch16_224", "positions": "relative", "layer_scale": 0.1, "drop_path": 0.1,
+             "vocabulary": 8192, "tokenizer": None},
+    "beit variant=large": {"backbone": "vit_large_patch16_224", "layer_scale": 1e-5},
     "maskfeat": {"backbone": "vit_base_patch16_224", "positions": "absolute", "layer_scale": None, "drop_path": 0.0, "bins": 9},
     "simmim": {"backbone": "vit_base_patch16_224", "positions": "relative", "layer_scale": 0.1, "drop_path": 0.1},
     "simmim variant=swin_b_100ep": {"backbone": "swin_base_patch4_window7_224", "window": 6, "drop_path": 0.0},
