@@ -19,6 +19,13 @@ def class_attention(module: nn.Module, images: Tensor) -> Tensor:
     module: a plain vision transformer; of other sizes than its own, once `open_to_sizes`. Raises ValueError, one line, for any
     other network, one without class token, or an image that its patches do not divide.
     """
+    return tokens_and_attention(module, images)[1]
+
+
+@torch.no_grad()
+def tokens_and_attention(module: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, C, H, W) to tokens (N, prefix + L, D), after the last norm, and `class_attention`, of one pass. Raises ValueError as
+    that does."""
     network: Any = module
     if not is_plain_vit(module) or network.cls_token is None or type(network.blocks[-1].attn).__name__ != "Attention":
         raise ValueError(f"backbone {type(module).__name__} has no class token that attends to patches; attention is for plain "
@@ -32,14 +39,15 @@ def class_attention(module: nn.Module, images: Tensor) -> Tensor:
     attention, taken = network.blocks[-1].attn, []
     hook = attention.register_forward_pre_hook(lambda _, given: taken.append(given[0]))
     try:
-        tokens(network, images)
+        found = tokens(network, images)
     finally:
         hook.remove()
     # timm's own product is fused and keeps no table: made anew, of the one row that is asked for.
     qkv = attention.qkv(taken[0]).unflatten(2, (3, attention.num_heads, attention.head_dim))
     q, k = attention.q_norm(qkv[:, 0, 0]), attention.k_norm(qkv[:, :, 1])  # (N, heads, d), (N, L, heads, d)
     scores = torch.einsum("nhd,nlhd->nhl", q.float(), k.float()) * attention.scale
-    return scores.softmax(-1)[:, :, network.num_prefix_tokens :].unflatten(2, (height // patch_px[0], width // patch_px[1]))
+    shares = scores.softmax(-1)[:, :, network.num_prefix_tokens :]
+    return found, shares.unflatten(2, (height // patch_px[0], width // patch_px[1]))
 
 
 def largest(shares: Tensor, mass: float) -> Tensor:

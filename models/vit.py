@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +27,34 @@ def open_to_sizes(module: nn.Module) -> None:
 def is_plain_vit(module: nn.Module) -> bool:
     """Whether it is timm's VisionTransformer itself, with a table of absolute positions, and none of its many relatives."""
     return type(module) is VisionTransformer and module.pos_embed is not None
+
+
+def vit_of(weights: Mapping[str, Tensor], *, patch_px: int, side: int, depth: int, heads: int,
+           activation: Literal["gelu", "quick_gelu"], eps: float) -> VisionTransformer:
+    """A plain vision transformer made of weights under timm's names, float32, with a class token and `side` x `side` patches;
+    whether it has registers, layer scale, biases and a norm before the blocks is as the weights say. eps: of all norms.
+
+    Raises ValueError, one line, with the first weight that is missing, has another shape, or that such a network does not have.
+    """
+    width = weights["cls_token"].shape[-1]
+    hidden = weights["blocks.0.mlp.fc1.weight"].shape[0]
+    front = 1 + (weights["reg_token"].shape[1] if "reg_token" in weights else 0)
+    with torch.device("meta"):
+        vit = VisionTransformer(
+            img_size=side * patch_px, patch_size=patch_px, in_chans=weights["patch_embed.proj.weight"].shape[1], num_classes=0,
+            embed_dim=width, depth=depth, num_heads=heads, mlp_ratio=(hidden + 0.25) / width,  # timm rounds down
+            qkv_bias="blocks.0.attn.qkv.bias" in weights, init_values=1.0 if "blocks.0.ls1.gamma" in weights else None,
+            no_embed_class=weights["pos_embed"].shape[1] == side * side, reg_tokens=front - 1,
+            pre_norm="norm_pre.weight" in weights, norm_layer=partial(nn.LayerNorm, eps=eps), act_layer=activation)
+    wanted = vit.state_dict()
+    for name in (*wanted, *weights):
+        if name not in weights or name not in wanted:
+            raise ValueError(f"{name!r} is {'missing' if name in wanted else 'no part of a plain vision transformer'}")
+    for name, value in wanted.items():
+        if value.shape != weights[name].shape:
+            raise ValueError(f"{name} has shape {tuple(weights[name].shape)} where {tuple(value.shape)} is needed")
+    vit.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
+    return vit
 
 
 def begin_as_dino(module: nn.Module) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from viewmill.models.attention import class_attention, largest
+from viewmill.models.attention import class_attention, largest, tokens_and_attention
 from viewmill.models.backbone import backbone
 from viewmill.models.vit import open_to_sizes, tokens
 
@@ -65,6 +65,15 @@ def test_the_softmax_of_each_head_at_any_size(options: dict[str, object], size: 
     kept = expected[:, :, : expected.shape[2] - rows * columns].sum(-1)  # by class token and registers
     np.testing.assert_allclose(found.sum((2, 3)).numpy() + kept, 1, rtol=1e-5)
     assert found.std() > 0.01  # not all alike
+
+
+def test_tokens_and_attention_come_of_one_pass() -> None:
+    module, images, passes = vit(), torch.randn(2, 3, 24, 48), []
+    module.blocks[0].register_forward_hook(lambda *_: passes.append(1))
+    found, shares = tokens_and_attention(module, images)
+    assert len(passes) == 1 and torch.equal(shares, class_attention(module, images))
+    with torch.no_grad():
+        assert torch.equal(found, tokens(module, images))
 
 
 def test_the_network_is_left_as_it_was() -> None:
