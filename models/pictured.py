@@ -45,8 +45,8 @@ class Shown:
     def index(self) -> Tensor:
         return self.batch.index
 
-    def masks(self, group: str) -> Tensor:
-        return self.batch.masks(group)
+    def masks(self, group: str, attention: Tensor | None = None) -> Tensor:
+        return self.batch.masks(group, attention)
 
     def drawn(self, group: str, name: str) -> Tensor:
         return self.batch.drawn(group, name)

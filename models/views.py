@@ -27,8 +27,9 @@ class Views(Protocol):
     def index(self) -> Tensor:
         """(B,) int64: the number in the data set of each image."""
 
-    def masks(self, group: str) -> Tensor:
-        """(V, B, rows, columns) bool, True where masked."""
+    def masks(self, group: str, attention: Tensor | None = None) -> Tensor:
+        """(V, B, rows, columns) bool, True where masked. attention, of that shape, at least 0: a teacher's, for masks that the
+        recipe draws by it."""
 
     def drawn(self, group: str, name: str) -> Tensor:
         """(V, B, ...): a drawn parameter of each view, for example quarter_turns; on the CPU."""

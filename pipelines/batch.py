@@ -11,6 +11,8 @@ from torch import Tensor
 
 from ..augment.draw import Params
 from ..augment.handover import Handover
+from ..augment.masks import Attention
+from ..augment.masks.attention import visible_by_attention
 
 if TYPE_CHECKING:
     from ..augment.op import Op
@@ -47,12 +49,29 @@ class Batch:
     def __len__(self) -> int:
         return len(self.index)
 
-    def masks(self, group: str) -> Tensor:
+    def masks(self, group: str, attention: Tensor | None = None) -> Tensor:
         """(V, B, rows, columns) bool, True where masked: the masks drawn for the views of a group.
 
-        Raises ValueError where the recipe draws none for it.
+        attention: of the same shape, at least 0, a teacher's to each patch. A recipe whose masks are drawn by it (`Attention`)
+        has drawn the noise alone, and what it makes of both lies where the attention does; other masks do not ask for it. Raises
+        ValueError where the recipe draws none for it, or needs the attention.
         """
-        return self.drawn(group, "mask", "masks")
+        ops = [] if self.handover is None else self._attended(group)
+        if not ops:
+            return self.drawn(group, "mask", "masks")
+        if attention is None:
+            raise ValueError(f"the masks of group {group!r} are drawn by a teacher's attention, which only a method with a "
+                             "teacher has, such as milan; use a recipe with other masks, for example random_exact")
+        noise = self.drawn(group, "gumbel").to(attention.device, non_blocking=True)
+        made = [visible_by_attention(own.flatten(1), drawn, int(op.visible or 0)).view(own.shape)
+                for op, own, drawn in zip(ops, attention, noise, strict=True)]
+        return torch.stack(made)
+
+    def _attended(self, group: str) -> list[Attention]:
+        """Of each view of a group, the op that draws its mask by attention; none where the recipe has other masks."""
+        assert self.handover is not None
+        views = sorted((each for each in self.handover.recipe.instances if each.group == group), key=lambda each: each.ordinal)
+        return [op for view in views for op in view.ops if isinstance(op, Attention)]
 
     def drawn(self, group: str, name: str, called: str | None = None) -> Tensor:
         """(V, B, ...): one drawn parameter of the views of a group, whichever op drew it. called: what an error calls it.

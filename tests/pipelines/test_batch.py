@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 import torch
 from viewmill import Batch
+from viewmill.augment.handover import Handover
+from viewmill.augment.masks import Attention
+from viewmill.augment.ops import Crop
+from viewmill.augment.recipe import Recipe, View
 
 
 def batch(**changes: object) -> Batch:
@@ -35,6 +39,29 @@ def test_masks_are_stacked_in_the_order_of_the_views() -> None:
     masks = batch().masks("global")
     assert masks.shape == (2, 3, 2, 4) and masks.dtype == torch.bool
     assert not masks[0].any() and masks[1].all()
+
+
+def attended(visible: int = 3) -> Batch:
+    """Two views of three images, whose masks are drawn by a teacher's attention to 2 x 4 patches."""
+    recipe = Recipe(name="r", views=(View(group="global", count=2, size_px=8, ops=(
+        Crop(size_px=8), Attention(grid=(2, 4), visible=visible))),))
+    gumbel = np.random.default_rng(0).gumbel(size=(2, 3, 8)).astype(np.float32)
+    return batch(params={f"global/{i}": {"masks": {"gumbel": own}} for i, own in enumerate(gumbel)}, handover=Handover(recipe))
+
+
+def test_masks_by_attention_keep_the_largest_of_log_weights_and_noise() -> None:
+    made, attention = attended(), torch.rand(2, 3, 2, 4, generator=torch.Generator().manual_seed(0))
+    masks = made.masks("global", attention)
+    keys = np.log(attention.double().numpy()) + made.drawn("global", "gumbel").double().numpy().reshape(2, 3, 2, 4)
+    for view, row in np.ndindex(2, 3):
+        kept = np.argsort(keys[view, row].ravel())[-3:]
+        assert sorted(np.flatnonzero(~masks[view, row].numpy().ravel())) == sorted(kept)
+
+
+def test_masks_by_attention_need_it_and_others_do_not_ask_for_it() -> None:
+    with pytest.raises(ValueError, match="the masks of group 'global' are drawn by a teacher's attention, which only"):
+        attended().masks("global")
+    assert torch.equal(batch().masks("global", torch.zeros(2, 3, 2, 4)), batch().masks("global"))
 
 
 def test_masks_of_ten_and_more_views_are_in_numerical_order() -> None:
