@@ -10,12 +10,22 @@ from .preset import BICUBIC_FLIP, IMAGENET, Preset, bicubic_crop, lanczos_crop
 
 _FLIP = Flip(p=0.5, scope="image", share="flip")
 
-cae = Recipe(name="cae", views=(
-    View(group="global", size_px=224, ops=(
-        _FLIP, bicubic_crop(224, scope="image", share="crop"), IMAGENET,
-        Block(grid=(14, 14), target=98, min_area=16, max_area=98, on_fail="retry"),
-    )),
-    View(group="target", size_px=112, ops=(_FLIP, lanczos_crop(112, scope="image", share="crop"), DALLE)),
-))
 
-PRESETS = (Preset(cae, "Atten4Vis/CAE; arXiv 2202.03026", BICUBIC_FLIP),)
+def _recipe(name: str, size_px: int, target_px: int, block: Block) -> Recipe:
+    return Recipe(name=name, views=(
+        View(group="global", size_px=size_px, ops=(
+            _FLIP, bicubic_crop(size_px, scope="image", share="crop"), IMAGENET, block,
+        )),
+        View(group="target", size_px=target_px, ops=(_FLIP, lanczos_crop(target_px, scope="image", share="crop"), DALLE)),
+    ))
+
+
+cae = _recipe("cae", 224, 112, Block(grid=(14, 14), target=98, min_area=16, max_area=98, on_fail="retry"))
+cae_cifar = _recipe("cae_cifar", 32, 32, Block(grid=(8, 8), target=32, min_area=5, max_area=32, on_fail="retry"))
+
+_CODE = "Atten4Vis/CAE; arXiv 2202.03026"
+
+PRESETS = (
+    Preset(cae, _CODE, BICUBIC_FLIP),
+    Preset(cae_cifar, _CODE, "our 32 px form, patches and codes of 4 px, half of them masked; " + BICUBIC_FLIP),
+)

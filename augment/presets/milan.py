@@ -7,11 +7,22 @@ from ..ops import Flip
 from ..recipe import Recipe, View
 from .preset import BICUBIC_FLIP, IMAGENET, Preset, bicubic_crop
 
-milan = Recipe(name="milan", views=(View(group="global", size_px=224, ops=(
-    bicubic_crop(224, (0.2, 1.0)),
-    Flip(p=0.5),
-    IMAGENET,
-    Attention(grid=(14, 14), visible=49, ratio=0.75),
-)),))
 
-PRESETS = (Preset(milan, "zejiangh/MILAN; arXiv 2208.06049", BICUBIC_FLIP),)
+def _recipe(name: str, size_px: int, side: int) -> Recipe:
+    return Recipe(name=name, views=(View(group="global", size_px=size_px, ops=(
+        bicubic_crop(size_px, (0.2, 1.0)),
+        Flip(p=0.5),
+        IMAGENET,
+        Attention(grid=(side, side), visible=side * side // 4, ratio=0.75),
+    )),))
+
+
+milan = _recipe("milan", 224, 14)
+milan_cifar = _recipe("milan_cifar", 32, 8)
+
+_CODE = "zejiangh/MILAN; arXiv 2208.06049"
+
+PRESETS = (
+    Preset(milan, _CODE, BICUBIC_FLIP),
+    Preset(milan_cifar, _CODE, "our 32 px form, patches of 4 px; " + BICUBIC_FLIP),
+)
