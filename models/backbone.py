@@ -9,7 +9,7 @@ from typing import Any
 
 import timm
 import torch
-from timm.layers import DropPath, PatchEmbed
+from timm.layers import DropPath, LayerScale, PatchEmbed
 from timm.models.resnet import ResNet
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
@@ -141,6 +141,16 @@ def set_drop_path(module: nn.Module, rate: float) -> None:
         for name in names:
             path: nn.Module = DropPath(own) if own else nn.Identity()
             setattr(block, name, path.train(block.training))
+
+
+def set_layer_scale(module: nn.Module, gain: float) -> None:
+    """Give each of a plain vision transformer's blocks a gain for each channel of what its two branches add, `gain` at first, as
+    BEiT has it (arXiv:2106.08254). Raises ValueError unless it is above 0."""
+    if not gain > 0:
+        raise ValueError(f"layer scale needs a gain above 0, got {gain}")
+    blocks: list[Any] = [block for block in module.modules() if isinstance(block, Block)]
+    for block in blocks:
+        block.ls1, block.ls2 = (LayerScale(block.attn.qkv.in_features, init_values=gain) for _ in range(2))
 
 
 def _drop_paths(block: nn.Module) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..info import MethodInfo, Variant
 from .masked_regression import MASKED_REGRESSION
 from .tokens import TOKENS
+from .taught import TAUGHT
 
 MASKED: tuple[MethodInfo, ...] = (
     *TOKENS,
@@ -42,4 +43,5 @@ MASKED: tuple[MethodInfo, ...] = (
                "optimizer.scaling=none", "clip_grad=1", "schedule.warmup_epochs=0.1"),
     ),
     *MASKED_REGRESSION,
+    *TAUGHT,
 )

@@ -8,7 +8,7 @@ import pytest
 import torch
 from timm.layers import DropPath
 from torch import nn
-from viewmill.models.backbone import backbone, set_drop_path, transformer_blocks
+from viewmill.models.backbone import backbone, set_drop_path, set_layer_scale, transformer_blocks
 
 
 @pytest.mark.parametrize("name", ["resnet18", "test_resnet", "resnet26d"])
@@ -161,3 +161,16 @@ def test_a_width_of_other_networks_is_refused(name: str) -> None:
         backbone(name, 224, width=0.5)
     with pytest.raises(ValueError, match=r"needs a width that leaves at least 1 channel, got 0\.001"):
         backbone("convnet4", 32, width=0.001)
+
+
+def test_layer_scale_gives_each_branch_of_a_block_a_gain_for_each_channel() -> None:
+    torch.manual_seed(0)
+    blocks, x = transformer_blocks(12, 2, 3), torch.randn(2, 5, 12)
+    plain = copy.deepcopy(blocks)
+    set_layer_scale(blocks, 0.25)
+    assert sum(p.numel() for p in blocks.parameters()) == sum(p.numel() for p in plain.parameters()) + 2 * 2 * 12
+    for block, same in zip(blocks, plain, strict=True):
+        mixed = x + 0.25 * same.attn(same.norm1(x))
+        torch.testing.assert_close(block(x), mixed + 0.25 * same.mlp(same.norm2(mixed)))
+    with pytest.raises(ValueError, match="layer scale needs a gain above 0, got 0"):
+        set_layer_scale(blocks, 0)

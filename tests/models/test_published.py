@@ -87,9 +87,16 @@ RUNS: dict[str, tuple[Any, ...]] = {
     "ijepa variant=vit_l16": ("adamw", SPARED, 600, 2048, 1e-3, 1e-6, 0.04, 0.4, 40, None, "ijepa_p16"),
     "ijepa variant=vit_h14_22k": ("adamw", SPARED, 66, 2048, 1e-3, 1e-6, 0.04, 0.4, 3, None, "ijepa"),
     "ijepa variant=vit_g16_22k": ("adamw", SPARED, 44, 2048, 1e-3, 1e-6, 0.04, 0.4, 3, None, "ijepa_p16"),
+    "cae": ("adamw", SPARED, 1600, 2048, 1.5e-3, 1e-5, 0.05, None, 40, 3.0, "cae"),
+    "cae variant=300ep": ("adamw", SPARED, 300, 2048, 1.5e-3, 1e-5, 0.05, None, 10, 3.0, "cae"),
+    "cae variant=800ep": ("adamw", SPARED, 800, 2048, 1.5e-3, 1e-5, 0.05, None, 20, 3.0, "cae"),
+    "cae variant=large": ("adamw", SPARED, 1600, 2048, 1.5e-3, 1e-5, 0.05, None, 40, 3.0, "cae"),
+    # 1.5e-4 times 4096 / 256
+    "milan": ("adamw", SPARED, 400, 4096, 2.4e-3, 0, 0.05, None, 40, None, "milan"),
+    "eva": ("adamw", SPARED, 150, 4096, 1e-3, 1e-5, 0.05, None, 2, 3.0, "eva"),
 }
 
-JOINT = {"maskfeat", "simmim", "data2vec", "beit"}  # whose gradients are clipped by their joint norm
+JOINT = {"maskfeat", "simmim", "data2vec", "beit", "cae", "eva"}  # whose gradients are clipped by their joint norm
 
 FIELDS: dict[str, dict[str, Any]] = {
     "dino": {"backbone": "vit_small_patch16_224", "teacher_temperature": 0.04, "trainable_gain": False, "frozen_epochs": 1},
@@ -119,6 +126,16 @@ FIELDS: dict[str, dict[str, Any]] = {
     "beit": {"backbone": "vit_base_patch16_224", "positions": "relative", "layer_scale": 0.1, "drop_path": 0.1,
              "vocabulary": 8192, "tokenizer": None},
     "beit variant=large": {"backbone": "vit_large_patch16_224", "layer_scale": 1e-5},
+    "cae": {"backbone": "vit_base_patch16_224", "layer_scale": 0.1, "decoder_layer_scale": 0.1, "drop_path": 0.1,
+            "vocabulary": 8192, "regressor_depth": 4, "decoder_depth": 4, "decoder_dim": 768, "decoder_heads": 12,
+            "alignment_weight": 2.0},
+    "cae variant=large": {"backbone": "vit_large_patch16_224", "layer_scale": 1e-5, "decoder_layer_scale": 1e-5,
+                          "decoder_dim": 768},
+    "milan": {"backbone": "vit_base_patch16_224", "decoder_dim": 512, "decoder_depth": 8, "decoder_heads": 16, "target_dim": 512,
+              "teacher": None},
+    "milan variant=large": {"backbone": "vit_large_patch16_224", "target_dim": 512},
+    "eva": {"backbone": "vit_giant_patch14_224", "positions": "absolute", "layer_scale": None, "drop_path": 0.1,
+            "target_dim": 768, "first_std": 0.015, "teacher": None},
     "maskfeat": {"backbone": "vit_base_patch16_224", "positions": "absolute", "layer_scale": None, "drop_path": 0.0, "bins": 9},
     "simmim": {"backbone": "vit_base_patch16_224", "positions": "relative", "layer_scale": 0.1, "drop_path": 0.1},
     "simmim variant=swin_b_100ep": {"backbone": "swin_base_patch4_window7_224", "window": 6, "drop_path": 0.0},
