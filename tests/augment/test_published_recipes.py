@@ -22,7 +22,7 @@ OURS = {"simclr_pil", "simclr_v2_cifar", "mae_cifar", "mae_cifar_blocks", "mae_c
         "context_encoder_random_64", "context_encoder_cifar", "context_encoder_center_cifar", "lci_cifar", "probe_rotnet",
         "deepcluster_cifar", "counting_cifar", "rotnet_0_90_cifar", "rotnet_0_180_cifar", "rotnet_90_270_cifar", "finetune",
         "beit_cifar", "beit_tokenizer_cifar", "igpt_ar_cifar", "igpt_bert_cifar", "cae_cifar",
-        "milan_cifar", "eva_cifar"}
+        "milan_cifar", "eva_cifar", "ibot_cifar", "ibot_2x32", "dinov2_cifar", "dinov2_2x32"}
 """Presets that the collection has not: SimCLR in torchvision's ops on Pillow, views at 32 px of methods that were published
 without or, MoCo, in a notebook alone, two turns for four, and views that pseudo-labels, RotNet's probes and fine-tuning train
 on."""
