@@ -153,6 +153,15 @@ def set_layer_scale(module: nn.Module, gain: float) -> None:
         block.ls1, block.ls2 = (LayerScale(block.attn.qkv.in_features, init_values=gain) for _ in range(2))
 
 
+def set_even_drop_path(module: nn.Module, rate: float) -> None:
+    """`set_drop_path`, but that every block has the same rate, as DINOv2 has it. Raises ValueError for the same reasons."""
+    set_drop_path(module, rate)
+    for block in list(module.modules()):
+        for name in _drop_paths(block):
+            path: nn.Module = DropPath(rate) if rate else nn.Identity()
+            setattr(block, name, path.train(block.training))
+
+
 def _drop_paths(block: nn.Module) -> list[str]:
     """Where timm's blocks keep their drop path: drop_path, drop_path1, ...; None (in a ResNet) or a module."""
     places = {**vars(block), **block._modules}

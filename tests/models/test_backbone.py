@@ -8,7 +8,7 @@ import pytest
 import torch
 from timm.layers import DropPath
 from torch import nn
-from viewmill.models.backbone import backbone, set_drop_path, set_layer_scale, transformer_blocks
+from viewmill.models.backbone import backbone, set_drop_path, set_even_drop_path, set_layer_scale, transformer_blocks
 
 
 @pytest.mark.parametrize("name", ["resnet18", "test_resnet", "resnet26d"])
@@ -119,6 +119,17 @@ def test_drop_path_grows_over_the_blocks(name: str, blocks: int, each: int) -> N
     set_drop_path(module, 0)
     assert rates(module) == []
     assert list(module.state_dict()) == names and sum(p.numel() for p in module.parameters()) == weights
+
+
+@pytest.mark.parametrize("name", ["test_vit", "resnet18"])
+def test_drop_path_may_be_even(name: str) -> None:
+    module, _ = backbone(name, 32)
+    names, places = list(module.state_dict()), len(module.blocks) * 2 if name == "test_vit" else 8
+    for rate in (0.3, 0.1):
+        set_even_drop_path(module, rate)
+        assert rates(module) == [rate] * places
+    set_even_drop_path(module, 0)
+    assert rates(module) == [] and list(module.state_dict()) == names
 
 
 @pytest.mark.parametrize("name", ["resnet18", "test_vit"])
