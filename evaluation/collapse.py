@@ -64,13 +64,13 @@ _SIGNS = (
       for prefix, what in (("health", "features"), ("embed", "embeddings"))),
     *(Sign((f"{prefix}_rankme",), _flat(prefix), f"{what} of all images lie in very few directions", _AGREE)
       for prefix, what in (("health", "features"), ("embed", "embeddings"))),
-    *(Sign((f"{prefix}teacher_marginal_entropy",), _one(prefix), f"the teacher gives all {what}s to one prototype",
+    *(Sign((f"{prefix}teacher_marginal_entropy",), _one(prefix), f"the teacher gives all {what} to one prototype",
            "try a stronger centring (a lower model.center_momentum) or a higher model.teacher_temperature")
-      for prefix, what in (("", "image"), ("region_", "region"))),
+      for prefix, what in (("", "images"), ("region_", "regions"), ("patch_", "patches"))),
     *(Sign((f"{prefix}teacher_entropy", f"{prefix}kl"), _uniform(prefix),
            f"the teacher gives every {what} to all prototypes alike",
            "try a lower model.teacher_temperature, a longer warm-up of it, or a higher model.frozen_epochs")
-      for prefix, what in (("", "image"), ("region_", "region"))),
+      for prefix, what in (("", "image"), ("region_", "region"), ("patch_", "patch"))),
     Sign(("target_variance",), lambda row: row["target_variance"] < ALIKE_TARGETS, "the teacher says the same of all patches",
          "try a lower optimizer.lr, a longer schedule.warmup_epochs or a higher model.teacher_momentum"),
     Sign(("variance", "invariance"), lambda row: row["variance"] > SHRUNK, "embeddings of all images shrink to one point",

@@ -51,6 +51,8 @@ def test_while_the_rate_warms_up_a_network_is_as_it_began() -> None:
     HEALTHY | {"variance": 0.66, "invariance": 0.13},
     HEALTHY | {"off_diagonal": 0.39, "diagonal": 0.9},
     HEALTHY | {"target_variance": 0.05},
+    # iBOT in a step that masks nothing.
+    HEALTHY | {"patch_teacher_entropy": float("nan"), "patch_teacher_marginal_entropy": float("nan"), "patch_kl": float("nan")},
 ])
 def test_healthy_runs_are_not_accused(row: dict[str, float]) -> None:
     assert said([row] * 10) == []
@@ -68,6 +70,8 @@ def test_healthy_runs_are_not_accused(row: dict[str, float]) -> None:
     ({"target_variance": 0.004}, ["target_variance 0.004,", "says the same of all patches", "model.teacher_momentum"]),
     ({"region_teacher_marginal_entropy": 0.02}, ["region_teacher_marginal_entropy 0.02,", "all regions to one prototype"]),
     ({"region_teacher_entropy": 0.99, "region_kl": 0.01}, ["region_kl 0.01,", "every region to all prototypes alike"]),
+    ({"patch_teacher_marginal_entropy": 0.02}, ["patch_teacher_marginal_entropy 0.02,", "all patches to one prototype"]),
+    ({"patch_teacher_entropy": 0.99, "patch_kl": 0.01}, ["patch_kl 0.01,", "every patch to all prototypes alike"]),
 ])
 def test_each_sign_is_named_with_its_value_and_what_helps(change: dict[str, float], words: list[str]) -> None:
     watch = CollapseWatch()
