@@ -6,6 +6,7 @@ from ..info import MethodInfo, Variant
 from .masked_regression import MASKED_REGRESSION
 from .tokens import TOKENS
 from .taught import TAUGHT
+from .online_tokens import ONLINE_TOKENS
 
 MASKED: tuple[MethodInfo, ...] = (
     *TOKENS,
@@ -44,4 +45,5 @@ MASKED: tuple[MethodInfo, ...] = (
     ),
     *MASKED_REGRESSION,
     *TAUGHT,
+    *ONLINE_TOKENS,
 )

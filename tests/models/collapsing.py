@@ -3,6 +3,9 @@ says so. Shared by the tests of methods without negatives."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -40,14 +43,16 @@ def watched(method: Method, steps: int, rate: float = 0.3) -> tuple[str | None, 
     return said, row
 
 
-def watched_teacher(method: Method, noise: float, steps: int = 60) -> tuple[str | None, dict[str, float]]:
+def watched_teacher(method: Method, noise: float, steps: int = 60,
+                    masks: Callable[[int], np.ndarray] | None = None) -> tuple[str | None, dict[str, float]]:
     """(what is said of a collapse, if anything; the last measurement) of a method with a teacher, on 64 pictures of noise, in
-    each view `noise` times as much more of it: the quickest that AdamW can learn is to let one prototype win."""
+    each view `noise` times as much more of it: the quickest that AdamW can learn is to let one prototype win. masks(step): those
+    of both views, (2, 64, rows, columns)."""
     base = random_views(1, 64, SIDE)
     optimizer = build_optimizer(method, OptimizerConfig(name="adamw", lr=1e-3, scaling="none", weight_decay=0.0))
     monitor, said, row = Monitor(HealthConfig(every=10), 10, steps, 64), None, {}
     for step in range(1, steps + 1):
-        batch = batch_of(base + noise * random_views(2, 64, SIDE, seed=step))
+        batch = batch_of(base + noise * random_views(2, 64, SIDE, seed=step), None if masks is None else masks(step))
         values = method(batch)
         learn(method, optimizer, values["loss"], 1e-3, 3.0, 1e-6, clip_mode="per-tensor")
         if step % 10 == 0:

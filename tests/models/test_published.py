@@ -94,9 +94,18 @@ RUNS: dict[str, tuple[Any, ...]] = {
     # 1.5e-4 times 4096 / 256
     "milan": ("adamw", SPARED, 400, 4096, 2.4e-3, 0, 0.05, None, 40, None, "milan"),
     "eva": ("adamw", SPARED, 150, 4096, 1e-3, 1e-5, 0.05, None, 2, 3.0, "eva"),
+    # 5e-4 and 7.5e-4 times 1024 / 256
+    "ibot": ("adamw", SPARED, 800, 1024, 2e-3, 1e-6, 0.04, 0.4, 10, 3.0, "ibot"),
+    "ibot variant=vitb16": ("adamw", SPARED, 400, 1024, 3e-3, 2e-6, 0.04, 0.4, 10, 0.3, "ibot_vit_bl"),
+    "ibot variant=vitl16": ("adamw", SPARED, 250, 1024, 3e-3, 2e-6, 0.04, 0.4, 10, 0.3, "ibot_vit_bl"),
+    # 4e-3 times the root of 2048 / 1024, 2e-4 times that of 3072 / 1024
+    "dinov2": ("adamw", SPARED, 200, 2048, 5.656854e-3, 1e-6, 0.04, 0.4, 20, 3.0, "dinov2_p16"),
+    "dinov2 variant=vitl14": ("adamw", SPARED, 135, 3072, 3.4641016e-4, 1e-6, 0.04, 0.2, 21.6, 3.0, "dinov2_p14"),
+    "dinov2 variant=vitg14": ("adamw", SPARED, 135, 3072, 3.4641016e-4, 1e-6, 0.04, 0.2, 21.6, 3.0, "dinov2_p14"),
 }
 
 JOINT = {"maskfeat", "simmim", "data2vec", "beit", "cae", "eva"}  # whose gradients are clipped by their joint norm
+PARTS = {"dinov2"}  # by that of each network
 
 FIELDS: dict[str, dict[str, Any]] = {
     "dino": {"backbone": "vit_small_patch16_224", "teacher_temperature": 0.04, "trainable_gain": False, "frozen_epochs": 1},
@@ -148,6 +157,14 @@ FIELDS: dict[str, dict[str, Any]] = {
               "beta": 1.0, "teacher_momentum": 0.996, "cut": True},
     "ijepa variant=vit_g16_22k": {"backbone": "vit_giant_patch16_gap_224", "predictor_depth": 16},
     "swav variant=batch256": {"queue": 3840, "queue_epoch": 15},
+    "ibot": {"backbone": "vit_small_patch16_224", "prototypes": 8192, "patch_head": "shared", "trainable_gain": True,
+             "teacher_temperature": 0.07, "teacher_temperature_epochs": 30, "frozen_epochs": 1},
+    "ibot variant=vitb16": {"backbone": "vit_base_patch16_224", "trainable_gain": False, "frozen_epochs": 3},
+    "dinov2": {"patch_px": 16, "drop_path": 0.3, "sinkhorn": False, "separate_heads": False, "layer_decay": 0.9},
+    "dinov2 variant=vitl14": {"patch_px": 14, "drop_path": 0.4, "sinkhorn": True, "separate_heads": True, "prototypes": 131072,
+                              "patch_prototypes": 131072, "head_bottleneck": 384, "patch_bottleneck": 256, "layer_decay": 1.0,
+                              "teacher_momentum": 0.994},
+    "dinov2 variant=vitg14": {"backbone": "vit_giant_patch14_dinov2", "sinkhorn": True},
 }
 
 
@@ -161,7 +178,7 @@ def test_the_run(words: str) -> None:
     assert peak_rate(of, run.batch_size) == pytest.approx(peak) and plan.final_lr == pytest.approx(final)
     assert (of.weight_decay, of.final_weight_decay, plan.warmup_epochs) == (pytest.approx(decay), last_decay, warmup)
     assert (run.clip_grad, recipe.name) == (clip, views)
-    assert clip is None or run.clip_mode == ("joint" if method in JOINT else "per-tensor")
+    assert clip is None or run.clip_mode == ("joint" if method in JOINT else "per-part" if method in PARTS else "per-tensor")
 
 
 @pytest.mark.parametrize("words", FIELDS)
