@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..info import MethodInfo, Variant
 from .masked_regression import MASKED_REGRESSION
-from .tokens import TOKENS
-from .taught import TAUGHT
 from .online_tokens import ONLINE_TOKENS
+from .taught import TAUGHT
+from .tokens import TOKENS
 
 MASKED: tuple[MethodInfo, ...] = (
     *TOKENS,

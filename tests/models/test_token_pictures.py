@@ -1,4 +1,4 @@
-"""Tokens in colours: by hand where the directions are known, patches laid out row by row, and codes, each in a colour of its own."""
+"""Tokens in colours: by hand where the directions are known, patches laid out row by row; and codes, each in its own colour."""
 
 from __future__ import annotations
 
