@@ -47,7 +47,7 @@ class ContextPrediction(Method):
         self.config = config
         self.encoder, self.feature_dim = tile_backbone(config.backbone, image_px, in_chans)
         hidden = [config.hidden_dim] * config.hidden_layers
-        norms: list[HeadNorm] = [config.hidden_norm, *["none" for _ in hidden[1:]]]  # type: ignore[list-item]
+        norms: list[HeadNorm] = [config.hidden_norm if number == 0 else "none" for number in range(config.hidden_layers)]
         self.classifier = classifier([2 * self.feature_dim, *hidden, NEIGHBOURS], norms=norms, dropout=config.dropout)
 
     def forward(self, batch: Views) -> dict[str, Tensor]:

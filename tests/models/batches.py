@@ -41,3 +41,9 @@ def handed_batch(recipe: Recipe, images: np.ndarray, types: Sequence[str], rows:
     batch = batch_of(**render(images[rows], handover.rendered, params))
     batch.params, batch.handover, batch.index = params, handover, torch.from_numpy(which)
     return batch
+
+
+def uneven_masks(images: int, seed: int = 0, side: int = 4) -> np.ndarray:
+    """(1, images, side, side) bool: image i has i % 5 + 1 masked patches."""
+    rank = np.random.default_rng(seed).random((images, side * side)).argsort(-1).argsort(-1)
+    return (rank < (np.arange(images) % 5 + 1)[:, None]).reshape(1, images, side, side)

@@ -19,7 +19,7 @@ from viewmill.models.vit import is_plain_vit
 from viewmill.pipelines.batch import Batch
 
 from ..world import World
-from .batches import batch_of, random_views
+from .batches import batch_of, random_views, uneven_masks
 from .flops import multiply_adds
 from .ranks import SGD, Told, assert_alike, steps_of
 
@@ -39,12 +39,6 @@ def small(image_px: int = 16, **fields: object) -> BEiT:
     return method
 
 
-def uneven(images: int, seed: int = 0) -> np.ndarray:
-    """(1, images, 4, 4) bool: image i has i % 5 + 1 masked patches."""
-    rank = np.random.default_rng(seed).random((images, 16)).argsort(-1).argsort(-1)
-    return (rank < (np.arange(images) % 5 + 1)[:, None]).reshape(1, images, 4, 4)
-
-
 def target(views: torch.Tensor) -> torch.Tensor:
     """What a tokenizer sees of the same pictures, in DALL-E's range."""
     return views.clamp(-2, 2) / 5 + 0.5
@@ -52,7 +46,7 @@ def target(views: torch.Tensor) -> torch.Tensor:
 
 def batch(images: int, seed: int = 0, side: int = 16) -> Batch:
     views = random_views(1, images, side, seed)
-    return batch_of(views, uneven(images, seed), target=target(views))
+    return batch_of(views, uneven_masks(images, seed), target=target(views))
 
 
 def test_the_loss_is_the_cross_entropy_of_all_masked_patches_codes() -> None:
@@ -178,7 +172,7 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
 
 def step_batch(step: int, which: slice) -> Batch:
     views = random_views(1, 11, 16, step)[:, which]
-    return batch_of(views, uneven(11, step)[:, which], target=target(views))
+    return batch_of(views, uneven_masks(11, step)[:, which], target=target(views))
 
 
 def two_steps(images: int) -> Told:
@@ -200,7 +194,7 @@ def test_it_learns_which_code_a_hidden_patch_has() -> None:
     optimizer = build_optimizer(method, replace(SGD, name="adamw", weight_decay=0.0))
     losses = []
     for step in range(100):
-        values = method(batch_of(views, uneven(28, step), target=target(views)))
+        values = method(batch_of(views, uneven_masks(28, step), target=target(views)))
         learn(method, optimizer, values["loss"], 5e-3, None, 0.5)
         losses.append(float(values["loss"].detach()))
     assert losses[0] > 1.8 and np.mean(losses[-5:]) < 0.5 * math.log(float(values["perplexity"]))
@@ -248,7 +242,7 @@ def test_views_of_the_recipes_fit_the_methods_own_numbers() -> None:
 def test_what_cannot_be_is_refused() -> None:
     views = random_views(1, 2, 16)
     with pytest.raises(ValueError, match="beit needs views for its tokenizer in a group 'target', the recipe has global; use"):
-        small()(batch_of(views, uneven(2)))
+        small()(batch_of(views, uneven_masks(2)))
     with pytest.raises(ValueError, match=r"model.tokenizer=dvae trains one of its own"):
         small(tokenizer=None).before_step(0)
     with pytest.raises(ValueError, match="no patch of this step is masked"):

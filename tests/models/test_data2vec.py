@@ -20,7 +20,8 @@ from viewmill.models.training.step import learn
 from viewmill.pipelines.batch import Batch
 
 from ..world import World
-from .batches import batch_of, random_masks, random_views
+from .batches import batch_of, random_masks, random_views, uneven_masks
+from .finite_differences import assert_mask_gradient
 from .ranks import SGD, Told, assert_alike, steps_of
 
 TINY = {"backbone": "vit_tiny_patch16_224", "patch_px": 4, "embed_dim": 32, "depth": 3, "heads": 2, "drop_path": 0.0,
@@ -31,12 +32,6 @@ ABSOLUTE = {"positions": "absolute", "layer_scale": None}
 def small(**fields: object) -> Data2Vec:
     torch.manual_seed(0)
     return Data2Vec(Data2VecConfig(**{**TINY, **fields}), image_px=16)  # type: ignore[arg-type]
-
-
-def uneven(images: int, seed: int = 0) -> np.ndarray:
-    """(1, images, 4, 4) bool: image i has i % 5 + 1 masked patches."""
-    rank = np.random.default_rng(seed).random((images, 16)).argsort(-1).argsort(-1)
-    return (rank < (np.arange(images) % 5 + 1)[:, None]).reshape(1, images, 4, 4)
 
 
 def normed(x: np.ndarray) -> np.ndarray:
@@ -68,7 +63,7 @@ def test_targets_are_the_mean_of_the_last_blocks_each_normalized_and_again(field
 
 @pytest.mark.parametrize("beta", [2.0, 0.1])
 def test_the_loss_is_smooth_l1_over_all_masked_patches_and_values(beta: float) -> None:
-    method, views, masks = small(beta=beta), random_views(1, 5, 16), uneven(5)
+    method, views, masks = small(beta=beta), random_views(1, 5, 16), uneven_masks(5)
     values = method(batch_of(views, masks))
     mask = torch.from_numpy(masks[0]).flatten(1)
     with torch.no_grad():
@@ -105,7 +100,7 @@ def test_the_teacher_sees_what_is_hidden_and_the_student_does_not() -> None:
 
 
 def test_predictions_of_seen_patches_have_no_part_and_the_teacher_no_gradient() -> None:
-    method, views, masks = small(), random_views(1, 3, 16), uneven(3)
+    method, views, masks = small(), random_views(1, 3, 16), uneven_masks(3)
     taken: list[torch.Tensor] = []
     method.head.register_forward_hook(lambda module, given, made: taken.append(given[0]))
     method(batch_of(views, masks))["loss"].backward()
@@ -127,7 +122,7 @@ def test_the_teacher_never_drops_anything() -> None:
 
 @pytest.mark.parametrize("fields", [{}, ABSOLUTE])
 def test_attention_weights_are_left_out_of_the_loss_alone(fields: dict[str, object]) -> None:
-    method, batch = small(attention_dropout=0.5, **fields), batch_of(random_views(1, 4, 16), uneven(4))
+    method, batch = small(attention_dropout=0.5, **fields), batch_of(random_views(1, 4, 16), uneven_masks(4))
     images = batch.views["global"][0]
     assert torch.equal(method.train().tokens(images), method.tokens(images))  # as fine-tuning finds it
     with torch.no_grad():
@@ -149,7 +144,7 @@ def test_the_teacher_follows_by_one_momentum_all_through() -> None:
 
 
 def test_an_error_of_1_is_what_knowing_the_mean_comes_to() -> None:
-    method, views, masks = small(), random_views(1, 5, 16), uneven(5)
+    method, views, masks = small(), random_views(1, 5, 16), uneven_masks(5)
     with torch.no_grad():
         method.head.weight.zero_()
         method.head.bias.copy_(method.targets(views[0])[torch.from_numpy(masks[0]).flatten(1)].mean(0))
@@ -162,27 +157,17 @@ def test_a_teacher_that_says_the_same_of_all_patches_has_no_variance() -> None:
         method.teacher.pos_embed.zero_()
         method.teacher.patch_embed.proj.weight.zero_()
         method.teacher.patch_embed.proj.bias.copy_(torch.randn(32))
-    values = method(batch_of(random_views(1, 5, 16), uneven(5)))
+    values = method(batch_of(random_views(1, 5, 16), uneven_masks(5)))
     assert float(values["target_variance"]) < 1e-6 and values["loss"].isfinite() and values["error"].isfinite()
 
 
 def test_the_gradient_is_that_of_finite_differences() -> None:
-    method, views, masks = small().double(), random_views(1, 3, 16).double(), uneven(3)
-    method(batch_of(views, masks))["loss"].backward()
-    gradient, step = method.mask_token.grad, 1e-5
-    assert gradient is not None
-    for place in (0, 7):
-        found = []
-        for sign in (1, -1):
-            moved = copy.deepcopy(method)
-            with torch.no_grad():
-                moved.mask_token[0, 0, place] += sign * step
-                found.append(float(moved(batch_of(views, masks))["loss"]))
-        assert float(gradient[0, 0, place]) == pytest.approx((found[0] - found[1]) / (2 * step), rel=1e-4)
+    batch = batch_of(random_views(1, 3, 16).double(), uneven_masks(3))
+    assert_mask_gradient(small().double(), batch)
 
 
 def step_batch(step: int, which: slice) -> Batch:
-    return batch_of(random_views(1, 11, 16, step)[:, which], uneven(11, step)[:, which])
+    return batch_of(random_views(1, 11, 16, step)[:, which], uneven_masks(11, step)[:, which])
 
 
 def two_steps(images: int) -> Told:
@@ -203,7 +188,7 @@ def test_it_learns_what_the_teacher_says_from_what_is_around() -> None:
     optimizer = build_optimizer(method, replace(SGD, name="adamw", weight_decay=0.0))
     errors, variance = [], 0.0
     for step in range(100):
-        values = method(batch_of(views[None], uneven(32, step)))
+        values = method(batch_of(views[None], uneven_masks(32, step)))
         learn(method, optimizer, values["loss"], 3e-3, None, 0.5)
         errors.append(float(values["error"]))
         variance = float(values["target_variance"])
@@ -244,7 +229,7 @@ def test_pictures_show_what_is_seen_told_and_what_the_teacher_says() -> None:
 
 
 def test_in_half_precision_the_loss_is_a_full_precision_number() -> None:
-    method, batch = small(), batch_of(random_views(1, 3, 16), uneven(3))
+    method, batch = small(), batch_of(random_views(1, 3, 16), uneven_masks(3))
     with torch.autocast("cpu", torch.bfloat16):
         values = method(batch)
     values["loss"].backward()

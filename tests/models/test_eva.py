@@ -18,7 +18,7 @@ from viewmill.models.training.step import learn
 from viewmill.pipelines.batch import Batch
 
 from ..world import World
-from .batches import batch_of, random_views
+from .batches import batch_of, random_views, uneven_masks
 from .clip import DIM, clip_weights, save_archive
 from .ranks import SGD, Told, assert_alike, steps_of
 from .teaching import write_run
@@ -30,12 +30,6 @@ TINY = {"backbone": "vit_tiny_patch16_224", "patch_px": 4, "embed_dim": 32, "dep
 def tiny(image_px: int = 16, **fields: object) -> EVA:
     torch.manual_seed(0)
     return EVA(EVAConfig(**{**TINY, **fields}), image_px=image_px)  # type: ignore[arg-type]
-
-
-def uneven(images: int, seed: int = 0, side: int = 4) -> np.ndarray:
-    """(1, images, side, side) bool: image i has i % 5 + 1 masked patches."""
-    rank = np.random.default_rng(seed).random((images, side**2)).argsort(-1).argsort(-1)
-    return (rank < (np.arange(images) % 5 + 1)[:, None]).reshape(1, images, side, side)
 
 
 def test_the_published_network_is_a_vit_of_a_billion_weights() -> None:
@@ -52,7 +46,7 @@ def test_the_published_network_is_a_vit_of_a_billion_weights() -> None:
 def test_the_loss_is_minus_the_cosine_over_all_masked_patches_of_the_batch(tmp_path: Path) -> None:
     save_archive(clip_weights(), tmp_path / "clip.pt")
     method = tiny(teacher=str(tmp_path / "clip.pt"), target_dim=DIM)
-    views, targets, masks = random_views(1, 5, 16), random_views(1, 5, 16, seed=1), uneven(5)
+    views, targets, masks = random_views(1, 5, 16), random_views(1, 5, 16, seed=1), uneven_masks(5)
     values = method(batch_of(masks=masks, **{"global": views, "target": targets}))
     with torch.no_grad():
         told = method.head(method.tokens(views[0], torch.from_numpy(masks[0]).flatten(1))[:, 1:]).double().numpy()
@@ -68,7 +62,7 @@ def test_the_loss_is_minus_the_cosine_over_all_masked_patches_of_the_batch(tmp_p
 
 
 def test_without_a_group_of_its_own_the_teacher_sees_the_encoders_views() -> None:
-    views, masks = random_views(2, 3, 16), np.concatenate([uneven(3), uneven(3, 1)])
+    views, masks = random_views(2, 3, 16), np.concatenate([uneven_masks(3), uneven_masks(3, 1)])
     alone = tiny()(batch_of(masks=masks, **{"global": views}))
     twice = tiny()(batch_of(masks=masks, **{"global": views, "target": views}))
     assert torch.equal(alone["loss"], twice["loss"])
@@ -79,7 +73,7 @@ def test_without_a_group_of_its_own_the_teacher_sees_the_encoders_views() -> Non
 def test_what_is_told_of_seen_patches_has_no_gradient_and_the_teacher_none() -> None:
     method, taken = tiny(), []
     method.head.register_forward_hook(lambda module, given, made: taken.append(len(given[0])))
-    masks = uneven(3)
+    masks = uneven_masks(3)
     method(batch_of(random_views(1, 3, 16), masks))["loss"].backward()
     assert taken == [int(masks.sum())]
     assert [name for name, p in method.named_parameters() if p.requires_grad and p.grad is None] == []
@@ -87,7 +81,7 @@ def test_what_is_told_of_seen_patches_has_no_gradient_and_the_teacher_none() -> 
 
 
 def test_hidden_pixels_reach_the_teacher_alone() -> None:
-    method, views, masks = tiny().eval(), random_views(1, 3, 16), uneven(3)
+    method, views, masks = tiny().eval(), random_views(1, 3, 16), uneven_masks(3)
     hidden = torch.from_numpy(masks[0].repeat(4, 1).repeat(4, 2))[:, None]
     forged = torch.where(hidden, 7.0, views[0])[None]
     mask = torch.from_numpy(masks[0]).flatten(1)
@@ -111,7 +105,7 @@ def test_first_weights_are_cut_gaussians_and_the_teacher_begins_as_the_encoder()
 
 
 def step_batch(step: int, which: slice) -> Batch:
-    return batch_of(random_views(1, 11, 16, step)[:, which], uneven(11, step)[:, which])
+    return batch_of(random_views(1, 11, 16, step)[:, which], uneven_masks(11, step)[:, which])
 
 
 def two_steps(images: int) -> Told:
@@ -131,7 +125,7 @@ def test_it_learns_what_a_frozen_teacher_says_of_what_is_hidden(tmp_path: Path) 
     optimizer = build_optimizer(method, replace(SGD, name="adamw", weight_decay=0.0))
     values, losses = {}, []
     for step in range(80):
-        values = method(batch_of(views, uneven(32, step)))
+        values = method(batch_of(views, uneven_masks(32, step)))
         learn(method, optimizer, values["loss"], 3e-3, None, 0.5)
         losses.append(float(values["loss"].detach()))
     assert abs(losses[0]) < 0.3 and np.mean(losses[-5:]) < -float(values["known"]) - 0.05  # more than the mean direction
@@ -139,7 +133,7 @@ def test_it_learns_what_a_frozen_teacher_says_of_what_is_hidden(tmp_path: Path) 
 
 def test_pictures_show_how_near_hidden_patches_are_told() -> None:
     recipe = presets.recipe("eva_cifar")
-    method, views, masks = tiny(32).eval(), random_views(1, 3, 32), uneven(3, side=8)
+    method, views, masks = tiny(32).eval(), random_views(1, 3, 32), uneven_masks(3, side=8)
     with torch.no_grad():
         columns = method.pictures(Shown(batch_of(views, masks), recipe))
     assert list(columns) == ["masked", "told", "original"] and all(c.shape == (3, 3, 32, 32) for c in columns.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +15,8 @@ from viewmill.pipelines.batch import Batch
 
 from ..losses.test_hog import by_loops
 from ..world import World
-from .batches import batch_of, random_views
+from .batches import batch_of, random_views, uneven_masks
+from .finite_differences import assert_mask_gradient
 from .ranks import SGD, Told, assert_alike, steps_of
 
 TINY = {"backbone": "vit_tiny_patch16_224", "patch_px": 4, "embed_dim": 32, "depth": 2, "heads": 2, "positions": "absolute",
@@ -28,14 +28,8 @@ def small(image_px: int = 16, **fields: object) -> MaskFeat:
     return MaskFeat(MaskFeatConfig(**{**TINY, **fields}), image_px=image_px)  # type: ignore[arg-type]
 
 
-def uneven(images: int, seed: int = 0) -> np.ndarray:
-    """(1, images, 4, 4) bool: image i has i % 5 + 1 masked patches."""
-    rank = np.random.default_rng(seed).random((images, 16)).argsort(-1).argsort(-1)
-    return (rank < (np.arange(images) % 5 + 1)[:, None]).reshape(1, images, 4, 4)
-
-
 def test_the_loss_is_the_mean_over_all_masked_patches_and_values() -> None:
-    method, views, masks = small(), random_views(1, 5, 16), uneven(5)
+    method, views, masks = small(), random_views(1, 5, 16), uneven_masks(5)
     values = method(batch_of(views, masks))
     with torch.no_grad():
         told = method.head(method.tokens(views[0], torch.from_numpy(masks[0]).flatten(1))[:, 1:]).double().numpy()
@@ -55,7 +49,7 @@ def test_the_published_head_tells_108_values_of_a_patch() -> None:
 
 
 def test_predictions_of_seen_patches_have_no_gradient() -> None:
-    method, views, masks = small(), random_views(1, 3, 16), uneven(3)
+    method, views, masks = small(), random_views(1, 3, 16), uneven_masks(3)
     taken: list[torch.Tensor] = []
     method.head.register_forward_hook(lambda module, given, made: taken.append(given[0]))
     method(batch_of(views, masks))
@@ -63,7 +57,7 @@ def test_predictions_of_seen_patches_have_no_gradient() -> None:
 
 
 def test_an_error_of_1_is_what_knowing_the_mean_comes_to() -> None:
-    method, views, masks = small(), random_views(1, 5, 16), uneven(5)
+    method, views, masks = small(), random_views(1, 5, 16), uneven_masks(5)
     with torch.no_grad():
         from viewmill.losses.hog import hog_of_patches
 
@@ -73,23 +67,12 @@ def test_an_error_of_1_is_what_knowing_the_mean_comes_to() -> None:
 
 
 def test_the_gradient_is_that_of_finite_differences() -> None:
-    method, views, masks = small().double(), random_views(1, 3, 16).double(), uneven(3)
-    weight = method.mask_token
-    method(batch_of(views, masks))["loss"].backward()
-    gradient, step = weight.grad, 1e-5
-    assert gradient is not None
-    for place in (0, 7):
-        found = []
-        for sign in (1, -1):
-            moved = copy.deepcopy(method)
-            with torch.no_grad():
-                moved.mask_token[0, 0, place] += sign * step
-                found.append(float(moved(batch_of(views, masks))["loss"]))
-        assert float(gradient[0, 0, place]) == pytest.approx((found[0] - found[1]) / (2 * step), rel=1e-4)
+    batch = batch_of(random_views(1, 3, 16).double(), uneven_masks(3))
+    assert_mask_gradient(small().double(), batch)
 
 
 def step_batch(step: int, which: slice) -> Batch:
-    return batch_of(random_views(1, 11, 16, step)[:, which], uneven(11, step)[:, which])
+    return batch_of(random_views(1, 11, 16, step)[:, which], uneven_masks(11, step)[:, which])
 
 
 def two_steps(images: int) -> Told:
@@ -111,7 +94,7 @@ def test_it_learns_to_tell_edges_from_what_is_around_them() -> None:
     optimizer = build_optimizer(method, replace(SGD, name="adamw", weight_decay=0.0))
     errors = []
     for step in range(100):
-        values = method(batch_of(views, uneven(32, step)))
+        values = method(batch_of(views, uneven_masks(32, step)))
         learn(method, optimizer, values["loss"], 5e-3, None, 0.5)
         errors.append(float(values["error"]))
     assert errors[0] > 0.9 and np.mean(errors[-10:]) < 0.6

@@ -3,7 +3,6 @@ on ranks too, and that it learns."""
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +18,8 @@ from viewmill.models.training.step import learn
 from viewmill.pipelines.batch import Batch
 
 from ..world import World
-from .batches import batch_of, random_masks, random_views
+from .batches import batch_of, random_masks, random_views, uneven_masks
+from .finite_differences import assert_mask_gradient
 from .ranks import SGD, Told, assert_alike, steps_of
 
 TINY = {"backbone": "vit_tiny_patch16_224", "patch_px": 4, "embed_dim": 32, "depth": 2, "heads": 2, "drop_path": 0.0}
@@ -30,12 +30,6 @@ SWIN = {"backbone": "swin_tiny_patch4_window7_224", "patch_px": 2, "embed_dim": 
 def small(image_px: int = 16, **fields: object) -> SimMIM:
     torch.manual_seed(0)
     return SimMIM(SimMIMConfig(**{**TINY, **fields}), image_px=image_px)  # type: ignore[arg-type]
-
-
-def uneven(images: int, seed: int = 0, side: int = 4) -> np.ndarray:
-    """(1, images, side, side) bool: image i has i % 5 + 1 masked patches."""
-    rank = np.random.default_rng(seed).random((images, side * side)).argsort(-1).argsort(-1)
-    return (rank < (np.arange(images) % 5 + 1)[:, None]).reshape(1, images, side, side)
 
 
 def test_the_published_networks_and_what_they_paint() -> None:
@@ -71,7 +65,7 @@ def test_swin_b_has_the_papers_weights() -> None:
 def test_the_loss_is_the_mean_over_hidden_pixels_and_channels(fields: dict[str, object], side_px: int) -> None:
     method = small(side_px, **fields)
     side, patch = method.grid[0], method.patch_px
-    views, masks = random_views(2, 3, side_px), uneven(6, side=side).reshape(2, 3, side, side)
+    views, masks = random_views(2, 3, side_px), uneven_masks(6, side=side).reshape(2, 3, side, side)
     values = method(batch_of(views, masks))
     images, hidden = views.flatten(0, 1), masks.reshape(6, side, side)
     with torch.no_grad():
@@ -114,7 +108,7 @@ def test_hidden_pixels_change_nothing_that_is_painted(fields: dict[str, object],
 
 
 def test_seen_pixels_have_no_part_in_the_loss() -> None:
-    method, views, masks = small(), random_views(1, 3, 16), uneven(3)
+    method, views, masks = small(), random_views(1, 3, 16), uneven_masks(3)
     painted: list[torch.Tensor] = []
     method.head.register_forward_hook(lambda module, given, made: (made.retain_grad(), painted.append(made))[0])
     method(batch_of(views, masks))["loss"].backward()
@@ -135,7 +129,7 @@ def test_a_swin_sees_the_mask_vector_behind_its_patches_and_is_else_timms() -> N
 
 
 def test_an_error_of_1_is_what_knowing_the_mean_colour_comes_to() -> None:
-    method, views, masks = small(), random_views(1, 5, 16) + torch.tensor([1.0, 0.0, -2.0])[:, None, None], uneven(5)
+    method, views, masks = small(), random_views(1, 5, 16) + torch.tensor([1.0, 0.0, -2.0])[:, None, None], uneven_masks(5)
     hidden = torch.from_numpy(masks[0].repeat(4, 1).repeat(4, 2))
     colour = torch.stack([views[0, :, c][hidden].mean() for c in range(3)])
     with torch.no_grad():
@@ -145,22 +139,12 @@ def test_an_error_of_1_is_what_knowing_the_mean_colour_comes_to() -> None:
 
 
 def test_the_gradient_is_that_of_finite_differences() -> None:
-    method, views, masks = small().double(), random_views(1, 3, 16).double(), uneven(3)
-    method(batch_of(views, masks))["loss"].backward()
-    gradient, step = method.mask_token.grad, 1e-6
-    assert gradient is not None
-    for place in (0, 7):
-        found = []
-        for sign in (1, -1):
-            moved = copy.deepcopy(method)
-            with torch.no_grad():
-                moved.mask_token[0, 0, place] += sign * step
-                found.append(float(moved(batch_of(views, masks))["loss"]))
-        assert float(gradient[0, 0, place]) == pytest.approx((found[0] - found[1]) / (2 * step), rel=1e-3)
+    batch = batch_of(random_views(1, 3, 16).double(), uneven_masks(3))
+    assert_mask_gradient(small().double(), batch, step=1e-6, rel=1e-3)
 
 
 def step_batch(step: int, which: slice) -> Batch:
-    return batch_of(random_views(1, 11, 16, step)[:, which], uneven(11, step)[:, which])
+    return batch_of(random_views(1, 11, 16, step)[:, which], uneven_masks(11, step)[:, which])
 
 
 def two_steps(images: int) -> Told:
