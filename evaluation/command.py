@@ -30,6 +30,7 @@ from ..pipelines.remote.options import Remote
 from ..pipelines.source import open_source
 from . import attention, pseudo_labels
 from .encoder import open_encoder
+from .multilabel import MultiLabelSource, open_labelled
 from .pictures import Pictures
 from .resumable import Stopped
 from .task import ALONE, Task
@@ -38,12 +39,13 @@ from .task import ALONE, Task
 @dataclass(frozen=True)
 class Protocol:
     """module, config: where its keys and its `run` are; about: one line. unlabelled: whether it learns from pictures without a
-    label, too."""
+    label, too. several: whether a picture may show several classes, see `multilabel`."""
 
     module: str
     config: str
     about: str
     unlabelled: bool = False
+    several: bool = False
 
     def load(self) -> Any:
         return import_module(f".{self.module}", __package__)
@@ -61,7 +63,11 @@ PROTOCOLS = {
     "layers": Protocol("layers", "LayersConfig", "a linear head on every layer at once: the conv1 .. conv5 tables"),
     "finetune": Protocol("finetune", "FinetuneConfig", "all weights trained end to end, from where pretraining left them"),
     "distill": Protocol("distill", "DistillConfig", "a network learns what a fine-tuned one answers, labels or not", True),
+    "svm": Protocol("svm", "SvmConfig", "linear SVMs, one class against the rest: VOC's mean average precision", several=True),
 }
+
+FIGURES = {"top1": "top-1", "top5": "top-5", "map_11_point": "mAP of 11 points", "map_all_point": "mAP of all points"}
+"""What a result is read for, in words; whichever it has."""
 
 OTHERS: dict[str, Any] = {"attention": attention, "pseudo_labels": pseudo_labels}
 
@@ -147,8 +153,8 @@ def read(words: Sequence[str]) -> tuple[str, str, EvalConfig, Any]:
 
 
 def evaluate(name: str, what: str, config: EvalConfig, own: Any, world: process.World = ALONE) -> dict[str, Any]:
-    """What a protocol finds, as JSON-able data; out/NAME.json keeps it, out/NAME.npz which test pictures were answered
-    rightly."""
+    """What a protocol finds, as JSON-able data; out/NAME.json keeps it, out/NAME.npz which test pictures were answered rightly,
+    and what else there is of each."""
     on_cuda = world.device.type == "cuda"
     torch_threads, threads = process.split_cores(process.cores(), world.local_size, on_cuda, config.torch_threads, config.threads)
     torch.set_num_threads(torch_threads)
@@ -156,10 +162,12 @@ def evaluate(name: str, what: str, config: EvalConfig, own: Any, world: process.
     encoder = open_encoder(what, backbone=config.backbone, image_px=config.image_px, pretrained=config.pretrained,
                            weights_key=config.weights_key, view=config.view, head_layers=config.head_layers).to(world.device)
     remote = Remote(**{**asdict(config.remote), "storage_options": config.remote.storage_options or {}})
-    train = Pictures(open_source(config.data, remote=remote), config.max_images, f"data={config.data}", threads,
-                     unlabelled=PROTOCOLS[name].unlabelled)
-    test = Pictures(open_source(config.test_data, remote=remote), config.max_test_images, f"test_data={config.test_data}",
-                    threads)
+    protocol = PROTOCOLS[name]
+    taught, asked = ((open_labelled if protocol.several else open_source)(data, remote=remote)
+                     for data in (config.data, config.test_data))
+    several = isinstance(taught, MultiLabelSource)
+    train = Pictures(taught, config.max_images, f"data={config.data}", threads, unlabelled=protocol.unlabelled or several)
+    test = Pictures(asked, config.max_test_images, f"test_data={config.test_data}", threads, unlabelled=several)
     out = Path(config.out or default_out(what))
     leader = world.rank == 0
     autocast = autocast_for(config.precision, world.device)
@@ -169,14 +177,14 @@ def evaluate(name: str, what: str, config: EvalConfig, own: Any, world: process.
         began = time.monotonic()
         task.say(f"encoder    {encoder.name}, {sum(p.numel() for p in encoder.module.parameters()) / 1e6:.2f} million weights, "
                  f"{encoder.dim} features, {encoder.image_px} px\npictures   {len(train):,} to learn from, {len(test):,} to be "
-                 f"tested on" + ("" if PROTOCOLS[name].unlabelled else f", {task.classes()} classes"))
-        found = PROTOCOLS[name].load().run(task, own)
-        correct = found.pop("correct")
+                 f"tested on" + ("" if protocol.unlabelled or several else f", {task.classes()} classes"))
+        found = protocol.load().run(task, own)
+        arrays = {**found.pop("arrays", {}), **({"correct": found.pop("correct")} if "correct" in found else {})}
         result = {"eval": name, "encoder": what, "name": encoder.name, "fingerprint": encoder.fingerprint, **found,
                   "seconds": round(time.monotonic() - began, 1), "pictures": len(train), "test_pictures": len(test),
                   "config": {**plain(config), **plain(own)}, "viewmill": __version__}
         if leader:
-            save(out, name, result, correct, test.index)
+            save(out, name, result, arrays, test.index)
             task.say(f"{in_words(name, result)}\nresult     {out / f'{name}.json'}")
     return result
 
@@ -190,11 +198,11 @@ def default_out(what: str) -> str:
     return str(Path("eval") / re.sub(r"[^\w.-]+", "-", path.stem if path.is_file() else what))
 
 
-def save(out: Path, name: str, result: Mapping[str, Any], correct: np.ndarray, index: np.ndarray) -> None:
+def save(out: Path, name: str, result: Mapping[str, Any], arrays: Mapping[str, np.ndarray], index: np.ndarray) -> None:
     """Written whole or not at all."""
     temporary = out / f".{name}.{os.getpid()}"
     with open(temporary, "wb") as file:
-        np.savez_compressed(file, correct=correct, index=index)
+        np.savez_compressed(file, allow_pickle=False, **arrays, index=index)
     os.replace(temporary, out / f"{name}.npz")
     temporary.write_text(json.dumps(result, indent=1) + "\n")
     os.replace(temporary, out / f"{name}.json")
@@ -202,7 +210,8 @@ def save(out: Path, name: str, result: Mapping[str, Any], correct: np.ndarray, i
 
 def in_words(name: str, result: Mapping[str, Any]) -> str:
     """The figures of a result, a line each."""
-    lines = [f"{name:<10} top-1 {result['top1']:.4f}" + (f", top-5 {result['top5']:.4f}" if "top5" in result else "")]
+    told = [f"{words} {result[figure]:.4f}" for figure, words in FIGURES.items() if figure in result]
+    lines = [f"{name:<10} {', '.join(told)}"]
     for title, value in result.items():
         if title not in ("config", "chosen") and isinstance(value, dict) and all(isinstance(v, float) for v in value.values()):
             figures = "  ".join(f"{label} {number:.4f}" for label, number in value.items())
