@@ -54,6 +54,18 @@ def evaluate(words: Annotated[list[str] | None, typer.Argument(metavar="PROTOCOL
     return run(words)
 
 
+@app.command(context_settings=ANY_WORDS, add_help_option=False)
+def export(words: Annotated[list[str] | None, typer.Argument(metavar="ENCODER OUT to=LAYOUT [KEY=VALUE]...")] = None) -> int:
+    """Write an ENCODER as another library keeps its own: timm, torchvision, huggingface. `export --help` lists all keys."""
+    from viewmill.evaluation import export as exporting
+
+    words = words or []
+    if {"--help", "-h"} & set(words) or not words:
+        print(exporting.manual())
+        return 0
+    return exporting.main(words)
+
+
 @app.command(context_settings=ANY_WORDS)
 def preview(words: Annotated[list[str], typer.Argument(metavar="RECIPE data=... [KEY=VALUE]...")]) -> int:
     """Draw a contact sheet of RECIPE's views (a name, or a run's folder), with what was drawn for each.

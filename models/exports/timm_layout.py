@@ -1,0 +1,130 @@
+"""timm's layout: the folder that timm.create_model("local-dir:FOLDER", pretrained=True) opens, and the Hugging Face hub holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.layers import LayerScale
+from timm.models.beit import Beit
+from timm.models.resnet import ResNet
+from timm.models.swin_transformer import SwinTransformer
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from .network import Features, Layout, Network, tensors_of
+
+BEIT = "beit_base_patch16_224"
+"""The architecture that a transformer with relative positions is said to be, whose sizes are then stated."""
+
+
+def timm_layout(network: Network) -> Layout:
+    """Raises ValueError, one line, for a network that timm has no arguments for."""
+    module, shown = network.module, network.shown
+    args = _arguments(network)
+    name = BEIT if type(module) is Beit and not network.name.startswith("beit") else network.name.partition(".")[0]
+    known: Any = timm.get_pretrained_cfg(name)
+    size = [shown.channels, shown.image_px, shown.image_px]
+    pictures = {"input_size": size, "interpolation": shown.interpolation, "crop_pct": 1.0 if shown.crop is None else shown.crop,
+                "crop_mode": "squash" if shown.crop is None else "center", "mean": list(shown.mean), "std": list(shown.std)}
+    where = {key: getattr(known, key) for key in ("first_conv", "classifier") if getattr(known, key, None)}
+    width: Any = module.num_features
+    config = {"architecture": name, "num_classes": 0, "num_features": int(width), "model_args": args,
+              "pretrained_cfg": {**pictures, **where, "num_classes": 0}}
+    return Layout(tensors_of(module), {"config.json": config}, opened=_opened, needs=f"timm {timm.__version__}",
+                  opening='import timm\n\nmodel = timm.create_model("local-dir:" + FOLDER, pretrained=True).eval()',
+                  features="model(images)")
+
+
+def _opened(folder: Path) -> Features:
+    module: nn.Module = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    return module.eval()
+
+
+def is_small_stem(module: nn.Module) -> bool:
+    """Whether a ResNet keeps the full resolution through its stem, as for images of 32 px."""
+    return isinstance(module, ResNet) and isinstance(module.maxpool, nn.Identity)
+
+
+def _arguments(network: Network) -> dict[str, Any]:
+    """What timm.create_model needs, besides the architecture, to build it."""
+    module: Any = network.module
+    args: dict[str, Any] = {} if network.shown.channels == 3 else {"in_chans": network.shown.channels}
+    if type(module) is VisionTransformer:
+        return args | _of_vit(module, network.pooling)
+    if type(module) is Beit:
+        return args | _of_beit(module, network.pooling)
+    if network.pooling != "own":
+        raise ValueError(f"a {type(module).__name__} of timm's cannot say that its features are pooled as {network.pooling}")
+    if isinstance(module, SwinTransformer):
+        return args | _of_swin(module)
+    if is_small_stem(module):
+        raise ValueError("timm's ResNets have no stem for small pictures among their arguments; use to=torchvision, whose code "
+                         "that opens it replaces the stem")
+    if isinstance(module, ResNet):
+        stages: list[Any] = [module.layer1, module.layer2, module.layer3, module.layer4]
+        return args | {"layers": [len(stage) for stage in stages]}
+    if not module.__class__.__module__.startswith("timm."):
+        raise ValueError(f"timm has no {type(module).__name__}: the run itself, or a checkpoint of it, is what opens it again, "
+                         "with viewmill.evaluation.encoder.open_encoder")
+    patches = getattr(module, "patch_embed", None)
+    return args | ({} if getattr(patches, "img_size", None) is None else {"img_size": network.shown.image_px})
+
+
+def _blocks(module: Any) -> dict[str, Any]:
+    width, first = int(module.embed_dim), module.blocks[0]
+    hidden = int(first.mlp.fc1.out_features)
+    # timm rounds hidden down, which a ratio that is no whole number may miss by one.
+    ratio: float = hidden // width if hidden % width == 0 else (hidden + 0.25) / width
+    return {"img_size": int(module.patch_embed.img_size[0]), "patch_size": int(module.patch_embed.patch_size[0]),
+            "embed_dim": width, "depth": len(module.blocks), "num_heads": int(first.attn.num_heads), "mlp_ratio": ratio}
+
+
+def _of_vit(module: VisionTransformer, pooling: str) -> dict[str, Any]:
+    first: Any = module.blocks[0]
+    pool = {"own": module.global_pool, "cls": "token", "mean": "avg"}[pooling]
+    return {**_blocks(module), "qkv_bias": first.attn.qkv.bias is not None, "class_token": module.cls_token is not None,
+            "reg_tokens": 0 if module.reg_token is None else int(module.reg_token.shape[1]),
+            "no_embed_class": module.no_embed_class, "init_values": 1.0 if isinstance(first.ls1, LayerScale) else None,
+            "global_pool": pool, "fc_norm": not isinstance(module.fc_norm, nn.Identity)}
+
+
+def _of_beit(module: Beit, pooling: str) -> dict[str, Any]:
+    first: Any = module.blocks[0]
+    normed_late = not isinstance(module.fc_norm, nn.Identity)
+    pool = {"own": module.global_pool, "cls": "token", "mean": "avg"}[pooling]
+    # Said only where it is not what follows from the pooling, since older versions of timm have no such argument.
+    late = {} if normed_late == (pool == "avg") else {"use_fc_norm": normed_late}
+    return {**_blocks(module), "use_abs_pos_emb": module.pos_embed is not None,
+            "use_rel_pos_bias": first.attn.relative_position_bias_table is not None,
+            "use_shared_rel_pos_bias": module.rel_pos_bias is not None,
+            "init_values": None if first.gamma_1 is None else 1.0, "global_pool": pool, **late}
+
+
+def _of_swin(module: SwinTransformer) -> dict[str, Any]:
+    stages: list[Any] = list(module.layers)
+    patches: Any = module.patch_embed
+    # A window is never larger than a stage's map: the largest one is what all were asked to be.
+    window = max(int(side) for stage in stages for block in stage.blocks for side in block.window_size)
+    return {"img_size": int(patches.img_size[0]), "patch_size": int(patches.patch_size[0]), "embed_dim": int(module.embed_dim),
+            "depths": [len(stage.blocks) for stage in stages], "num_heads": [int(s.blocks[0].attn.num_heads) for s in stages],
+            "window_size": window}
+
+
+@torch.no_grad()
+def pooling_of(module: nn.Module, features: Features, images: torch.Tensor) -> str | None:
+    """How features come of a network: "own", "cls" or "mean" (see `Network`), of those that agree with `features` on the images
+    (N, C, H, W) the nearest; None where none does."""
+    wanted, network = features(images), module
+    own = network(images)
+    found = {"own": own}
+    if isinstance(network, VisionTransformer | Beit) and isinstance(network.norm, nn.LayerNorm):
+        tokens = network.forward_features(images)
+        found |= {"cls": tokens[:, 0], "mean": tokens[:, network.num_prefix_tokens:].mean(1)}
+        if network.cls_token is None:
+            del found["cls"]
+    off = {name: float((each - wanted).abs().max()) for name, each in found.items() if each.shape == wanted.shape}
+    nearest = min(off, key=lambda name: off[name], default=None)
+    return nearest if nearest is not None and off[nearest] <= 1e-4 * float(wanted.abs().max()) else None
