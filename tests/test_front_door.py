@@ -29,6 +29,7 @@ ONLY_IN = {
     "fsspec": ("pipelines/remote/store.py", "pipelines/remote/http.py"),
     "aiohttp": ("pipelines/remote/http.py",),
     "ray": ("pipelines/workers.py",),
+    "pycocotools": ("evaluation/dense/masks.py", "evaluation/dense/coco_ap.py"),
     "pyarrow": ("pipelines/pack/sources/parquet.py",),
     # In evaluation: a network's layers by depth, and mixup.
     "timm": ("models/backbone.py", "models/vit.py", "models/swin.py", "models/rank_norm.py", "models/masked_transformer.py",
