@@ -64,9 +64,12 @@ PROTOCOLS = {
     "finetune": Protocol("finetune", "FinetuneConfig", "all weights trained end to end, from where pretraining left them"),
     "distill": Protocol("distill", "DistillConfig", "a network learns what a fine-tuned one answers, labels or not", True),
     "svm": Protocol("svm", "SvmConfig", "linear SVMs, one class against the rest: VOC's mean average precision", several=True),
+    "fewshot": Protocol("fewshot", "FewshotConfig", "episodes of a few classes and pictures: nearest mean or regression"),
+    "clusters": Protocol("clusters", "ClustersConfig", "k-means beside the classes: NMI, ARI, purity"),
 }
 
-FIGURES = {"top1": "top-1", "top5": "top-5", "map_11_point": "mAP of 11 points", "map_all_point": "mAP of all points"}
+FIGURES = {"top1": "top-1", "top5": "top-5", "map_11_point": "mAP of 11 points", "map_all_point": "mAP of all points",
+           "nmi": "NMI", "ari": "ARI", "purity": "purity", "accuracy": "accuracy"}
 """What a result is read for, in words; whichever it has."""
 
 OTHERS: dict[str, Any] = {"attention": attention, "pseudo_labels": pseudo_labels}

@@ -94,6 +94,19 @@ def test_a_linear_probe(words: list[str], protocol: str, capsys: pytest.CaptureF
     assert "linear     top-1 1.0000" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("protocol", "printed"), [
+    ("fewshot ways=3 shots=[4,1] queries=5 episodes=9", "fewshot    top-1 1.0000\nby shots   4 1.0000  1 1.0000\n"),
+    ("clusters", "clusters   NMI 1.0000, ARI 1.0000, purity 1.0000, accuracy 1.0000\nof training nmi 1.0000"),
+])
+def test_what_has_more_figures_than_one(words: list[str], protocol: str, printed: str, tmp_path: Path,
+                                        capsys: pytest.CaptureFixture[str]) -> None:
+    name, *keys = protocol.split()
+    assert cli.main(["eval", name, *words, *keys]) == 0
+    assert printed in capsys.readouterr().out
+    arrays = np.load(tmp_path / "run" / "eval" / f"{name}.npz")
+    assert arrays["index"].shape == (30,) and "correct" not in arrays
+
+
 def test_a_part_of_the_pictures_is_the_same_part_every_time(words: list[str], tmp_path: Path) -> None:
     found = []
     for _ in range(2):
