@@ -132,9 +132,13 @@ def list_names(what: Annotated[str, typer.Argument(metavar="methods|recipes")]) 
 def bench(words: Annotated[list[str] | None, typer.Argument(metavar="RECIPE... data=... [KEY=VALUE]...")] = None) -> int:
     """Measure RECIPEs' views beside bare decoding of the same images and other libraries. `bench --help` lists all keys.
 
-    `bench methods` trains methods and judges them beside their untrained networks, `bench study` varies one of them; with
-    `--help` each lists its keys.
+    `bench methods` trains methods and judges them beside their untrained networks, `bench study` varies one of them, `bench
+    skipping` measures what skipping patches saves; with `--help` each lists its keys.
     """
+    if words and words[0] == "skipping":
+        from viewmill.evaluation.skipping import main as skipping
+
+        return skipping(words[1:])
     if words and words[0] in ("methods", "study"):
         from viewmill.evaluation.scoreboard import command
         from viewmill.train import read
