@@ -16,9 +16,10 @@ from ..losses.distillation import distillation, distillation_with_labels
 from ..models.training.config import key
 from ..pipelines.batch import Batch
 from .encoder import Encoder, fingerprint_of
-from .finetune.config import TUNINGS, FinetuneConfig, Tuning
+from .finetune.config import FinetuneConfig
 from .finetune.protocol import tuned
 from .finetune.saved import open_classifier
+from .finetune.tunings import TUNINGS, Tuning
 from .labels import labelled
 from .task import Task
 

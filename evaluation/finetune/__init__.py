@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .config import TUNINGS, FinetuneConfig
+from .config import FinetuneConfig
 from .protocol import run
+from .tunings import TUNINGS
 
 __all__ = ["TUNINGS", "FinetuneConfig", "run"]

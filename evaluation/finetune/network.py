@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...models.backbone import set_drop_path
 from ..encoder import Encoder
-from .config import Tuning
+from .tunings import Tuning
 
 
 class Classifier(nn.Module):

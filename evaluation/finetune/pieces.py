@@ -12,7 +12,7 @@ from timm.models import group_parameters
 from timm.optim import Lars
 from torch import Tensor, nn
 
-from .config import Tuning
+from .tunings import Tuning
 
 
 def layer_of(module: nn.Module) -> dict[str, int]:

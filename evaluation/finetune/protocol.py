@@ -25,10 +25,11 @@ from ..pictures import Pictures
 from ..resumable import work_through
 from ..task import Task
 from ..views import training_loader
-from .config import FinetuneConfig, Tuning, peak
+from .config import FinetuneConfig, peak
 from .network import Classifier
 from .pieces import Mixing, optimizer_of, parameter_groups
 from .saved import save
+from .tunings import Tuning
 
 SHOWN_EVERY = 20  # steps: a look at the loss makes a GPU wait
 

@@ -21,6 +21,11 @@ MASKED: tuple[MethodInfo, ...] = (
         },
         fields_32px={"backbone": "vit_tiny_patch16_224", "patch_px": 4, "decoder_dim": 96, "decoder_depth": 2,
                      "decoder_heads": 3},
+        variants={
+            "1600ep": Variant("the longer run, of the paper's headline figures", numbers={"epochs": 1600}),
+            "vitl16": Variant("ViT-L/16", {"backbone": "vit_large_patch16_224"}),
+            "vith14": Variant("ViT-H/14", {"backbone": "vit_huge_patch14_224"}, {"recipe": "mae_h14"}),
+        },
         # What it learns lies in patches, not in one direction of the features: a classifier finds it, neighbours do not.
         metric="linear",
         small=("model.embed_dim=128", "model.depth=4", "model.heads=4", "model.decoder_dim=64", "model.decoder_depth=1",

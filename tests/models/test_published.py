@@ -71,6 +71,10 @@ RUNS: dict[str, tuple[Any, ...]] = {
     # As they are, for 2048 images a step; 10,000 steps of 2048 of 14.2 million images
     "beit": ("adamw", SPARED, 800, 2048, 1.5e-3, 1e-5, 0.05, None, 10, 3.0, "beit"),
     "beit variant=22k": ("adamw", SPARED, 150, 2048, 1.5e-3, 1e-5, 0.05, None, 1.44, 3.0, "beit_22k"),
+    # 1.5e-4 times 4096 / 256
+    "mae": ("adamw", SPARED, 800, 4096, 2.4e-3, 0, 0.05, None, 40, None, "mae"),
+    "mae variant=1600ep": ("adamw", SPARED, 1600, 4096, 2.4e-3, 0, 0.05, None, 40, None, "mae"),
+    "mae variant=vith14": ("adamw", SPARED, 800, 4096, 2.4e-3, 0, 0.05, None, 40, None, "mae_h14"),
     # 2e-4 times 2048 / 256
     "maskfeat": ("adamw", SPARED, 300, 2048, 1.6e-3, 1e-6, 0.05, None, 30, 0.02, "maskfeat"),
     "maskfeat variant=1600ep": ("adamw", SPARED, 1600, 2048, 1.6e-3, 1e-6, 0.05, None, 30, 0.02, "maskfeat"),

@@ -15,6 +15,14 @@ PUBLISHED = {
     "deit": ("adamw", 1e-3, 1024, 150, 5, 1e-5, 0.05, 1.0, 0.1, 0.8, 1.0, 0.1),
     "beit": ("adamw", 4e-3, 1024, 100, 20, 1e-6, 0.05, 0.65, 0.1, 0.8, 1.0, 0.1),
     "mae": ("adamw", 2e-3, 1024, 100, 5, 1e-6, 0.05, 0.65, 0.1, 0.8, 1.0, 0.1),
+    "mae_l": ("adamw", 4e-3, 1024, 50, 5, 1e-6, 0.05, 0.75, 0.2, 0.8, 1.0, 0.1),
+    "mae_h": ("adamw", 4e-3, 1024, 50, 5, 1e-6, 0.05, 0.75, 0.3, 0.8, 1.0, 0.1),
+    "milan": ("adamw", 4e-4, 1024, 100, 5, 1e-6, 0.05, 0.65, 0.1, 0.8, 1.0, 0.1),
+    "simmim": ("adamw", 5e-3, 2048, 100, 20, 1e-6, 0.05, 0.65, 0.1, 0.8, 1.0, 0.1),
+    "maskfeat": ("adamw", 4e-3, 1024, 100, 20, 1e-6, 0.05, 0.65, 0.1, 0.8, 1.0, 0.1),
+    "cae": ("adamw", 8e-3, 4096, 100, 5, 1e-6, 0.05, 0.65, 0.1, 0.8, 1.0, 0.1),
+    "cae_l": ("adamw", 2e-3, 4096, 50, 5, 1e-6, 0.05, 0.75, 0.2, 0.8, 1.0, 0.1),
+    "data2vec": ("adamw", 4e-3, 1024, 100, 10, 1e-6, 0.0, 0.65, 0.2, 0.8, 1.0, 0.1),
     # 0.005 * sqrt(1024).
     "simclr_v2": ("lars", 0.16, 1024, 60, 0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0),
     "resnet": ("nesterov", 0.1, 256, 105, 0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0),
@@ -30,7 +38,8 @@ def test_a_published_tuning_has_its_numbers(name: str) -> None:
 
 
 def test_what_sets_some_tunings_apart() -> None:
-    assert TUNINGS["mae"].pool == "mean" and TUNINGS["mae"].init_std == 2e-5 and TUNINGS["deit"].pool == "features"
+    assert TUNINGS["mae"].pool == "mean" and TUNINGS["mae"].init_std == 2e-5 and TUNINGS["milan"].init_std == 0.02
+    assert TUNINGS["data2vec"].pool == "mean" and TUNINGS["deit"].pool == "features"
     assert TUNINGS["simclr_v2"].init_std == 0 and not TUNINGS["simclr_v2"].adapt_head
     assert TUNINGS["resnet"].steps_at == (30, 60, 90, 100) and TUNINGS["resnet"].law == "steps"
 

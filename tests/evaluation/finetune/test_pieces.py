@@ -10,8 +10,8 @@ import timm
 import torch
 from timm.optim import param_groups_layer_decay
 from torch import nn
-from viewmill.evaluation.finetune.config import TUNINGS, Tuning
 from viewmill.evaluation.finetune.pieces import Mixing, layer_of, parameter_groups
+from viewmill.evaluation.finetune.tunings import TUNINGS, Tuning
 from viewmill.models.backbone import backbone
 
 OF = replace(TUNINGS["beit"], layer_decay=0.5, weight_decay=0.1)
