@@ -65,6 +65,7 @@ PROTOCOLS = {
     "distill": Protocol("distill", "DistillConfig", "a network learns what a fine-tuned one answers, labels or not", True),
     "svm": Protocol("svm", "SvmConfig", "linear SVMs, one class against the rest: VOC's mean average precision", several=True),
     "fewshot": Protocol("fewshot", "FewshotConfig", "episodes of a few classes and pictures: nearest mean or regression"),
+    "semi": Protocol("semi", "SemiConfig", "fine-tuning on 1 % and 10 % of the labels, whose lists are kept"),
     "clusters": Protocol("clusters", "ClustersConfig", "k-means beside the classes: NMI, ARI, purity"),
 }
 
