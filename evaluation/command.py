@@ -29,6 +29,7 @@ from ..models.training.step import autocast_for
 from ..pipelines.remote.options import Remote
 from ..pipelines.source import open_source
 from . import attention, pseudo_labels
+from .dense import TASKS
 from .encoder import open_encoder
 from .multilabel import MultiLabelSource, open_labelled
 from .pictures import Pictures
@@ -73,7 +74,7 @@ FIGURES = {"top1": "top-1", "top5": "top-5", "map_11_point": "mAP of 11 points",
            "nmi": "NMI", "ari": "ARI", "purity": "purity", "accuracy": "accuracy"}
 """What a result is read for, in words; whichever it has."""
 
-OTHERS: dict[str, Any] = {"attention": attention, "pseudo_labels": pseudo_labels}
+OTHERS: dict[str, Any] = {"attention": attention, "pseudo_labels": pseudo_labels, **TASKS}
 
 
 @dataclass(frozen=True)
@@ -233,7 +234,9 @@ def manual(name: str | None = None) -> str:
     if name is not None and name not in PROTOCOLS:
         raise ValueError(f"viewmill eval has no protocol {name!r}; {nearest(name, list(PROTOCOLS))}")
     lines = [HEAD, "Protocols:", *(f"  {each:<10} {protocol.about}" for each, protocol in PROTOCOLS.items()),
-             "", "No figures, but", "  attention      a picture of where the class token of a vision transformer looks",
+             "", "On COCO's and VOC's formats", "  detection      boxes and masks of things, by Faster and Mask R-CNN",
+             "  segmentation   each pixel's class, by FCN", "", "No figures, but",
+             "  attention      a picture of where the class token of a vision transformer looks",
              "  pseudo_labels  every picture's cluster, for another network to learn", ""]
     if name is not None:
         lines += [f"Keys of {name}:", *rows(describe(type(PROTOCOLS[name].defaults({})))), ""]
