@@ -94,7 +94,7 @@ def losses(network: nn.Module, batch: Sequence[Example]) -> dict[str, Tensor]:
 
 def pretrained_part(network: Any, of: Detection) -> nn.Module:
     """The backbone in a detector; of a ResNet cut in two, both parts."""
-    body = network.backbone
+    body = network.backbone.module
     if of.neck == "c4":
         return nn.ModuleList([body.module, network.roi_heads.box_head[0][0]])
     part: nn.Module = body.levels.module

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -42,7 +43,7 @@ def detector(encoder: Encoder, classes: int, masks: bool, of: Detection, pyramid
         # Numbers of detectron2's C4, of all proposals of its one level.
         options = {"rpn_pre_nms_top_n_train": 12_000, "rpn_pre_nms_top_n_test": 6_000, "rpn_post_nms_top_n_train": 2_000,
                    "box_head": nn.Sequential(stage, nn.AdaptiveAvgPool2d(1), nn.Flatten()), "rpn_depth": 1,
-                   "box_predictor": FastRCNNPredictor(width, count), "box_roi_pool": _pool(body.strides, 14),
+                   "box_predictor": InFull(FastRCNNPredictor(width, count)), "box_roi_pool": _pool(body.strides, 14),
                    "mask_head": stage, "mask_predictor": MaskRCNNPredictor(width, pyramid_dim, count)}
         del body.head  # it is in the heads
     else:
@@ -53,18 +54,37 @@ def detector(encoder: Encoder, classes: int, masks: bool, of: Detection, pyramid
             box_head = FastRCNNConvFCHead((pyramid_dim, 7, 7), [pyramid_dim] * 4, [head_dim], norm)
         sizes = tuple((8 * stride,) for stride in body.strides)
         options = {"rpn_post_nms_top_n_train": 1_000, "box_head": box_head or TwoMLPHead(pyramid_dim * 49, head_dim),
-                   "box_predictor": FastRCNNPredictor(head_dim, count), "box_roi_pool": _pool(body.strides[:-1], 7),
+                   "box_predictor": InFull(FastRCNNPredictor(head_dim, count)), "box_roi_pool": _pool(body.strides[:-1], 7),
                    "mask_head": MaskRCNNHeads(pyramid_dim, [pyramid_dim] * 4, 1, norm), "rpn_depth": depth,
                    "mask_predictor": MaskRCNNPredictor(pyramid_dim, pyramid_dim, count)}
     anchors = AnchorGenerator(sizes, (SHAPES,) * len(sizes))
-    rpn_head = RPNHead(body.out_channels, len(sizes[0]) * len(SHAPES), options.pop("rpn_depth"))
+    rpn_head = InFull(RPNHead(body.out_channels, len(sizes[0]) * len(SHAPES), options.pop("rpn_depth")))
     if masks:
         options["mask_roi_pool"] = _pool(body.strides[: len(body.strides) - (of.neck == "pyramid")], 14)
     else:
         del options["mask_head"], options["mask_predictor"]
-    network = (MaskRCNN if masks else FasterRCNN)(body, rpn_anchor_generator=anchors, rpn_head=rpn_head, **options)
+    kind = MaskRCNN if masks else FasterRCNN
+    network = kind(InFull(body, body.out_channels), rpn_anchor_generator=anchors, rpn_head=rpn_head, **options)
     network.transform = Prepared(encoder, body.multiple)
     return network
+
+
+class InFull(nn.Module):
+    """A module whose tensors come out in float32. torchvision gives anchors and boxes the precision of what they are worked out
+    of, and bf16 has a step of 4 px at 800."""
+
+    def __init__(self, module: nn.Module, out_channels: int = 0) -> None:
+        super().__init__()
+        self.module, self.out_channels = module, out_channels
+
+    def forward(self, *given: Any) -> Any:
+        return _in_full(self.module(*given))
+
+
+def _in_full(found: Any) -> Any:
+    if isinstance(found, dict):
+        return OrderedDict((name, each.float()) for name, each in found.items())
+    return found.float() if isinstance(found, Tensor) else type(found)(_in_full(each) for each in found)
 
 
 class Prepared(GeneralizedRCNNTransform):

@@ -57,7 +57,9 @@ def test_pixels_are_named_and_the_figures_kept(tmp_path: Path, weights: str, cap
     assert 0 < kept["miou"] < 1 and set(kept["iou"]) == {"0", "1", "2"} and kept["classes"] == 3
 
 
-def test_what_is_missing_or_amiss_is_said_in_a_line(tmp_path: Path, weights: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_missing_or_amiss_is_said_in_a_line(tmp_path: Path, weights: str, capsys: pytest.CaptureFixture[str],
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     data = write_coco(tmp_path, "train2017", 3)
     assert "needs one encoder" in refused(capsys, "detection", f"data={data}")
     assert "eval detection needs test_data=, COCO's JSON" in refused(capsys, "detection", weights, f"data={data}")

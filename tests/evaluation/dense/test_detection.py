@@ -103,6 +103,24 @@ def test_anchors_and_regions_follow_the_strides() -> None:
     assert c4.rpn.anchor_generator.sizes == ((32, 64, 128, 256, 512),) and c4.roi_heads.box_roi_pool.scales == [1 / 16]
 
 
+def test_boxes_are_worked_out_in_full_precision() -> None:
+    network = detector(small("resnet18", 96, width=0.125), 2, False, config().schedule(), 8, 16).eval()
+    seen: dict[str, Any] = {}
+    network.rpn.anchor_generator.register_forward_hook(lambda module, given, found: seen.update(anchors=found))
+    network.rpn.register_forward_hook(lambda module, given, found: seen.update(proposals=found[0]))
+    picture = torch.randint(0, 256, (3, 64, 1000)).float()
+    with torch.no_grad():
+        network([picture])
+        anchors = seen["anchors"][0]
+        with torch.autocast("cpu", torch.bfloat16):
+            (answer,) = network([picture])
+    assert torch.equal(seen["anchors"][0], anchors)
+    for boxes in (seen["proposals"][0], answer["boxes"]):
+        assert boxes.dtype == torch.float32
+        far = boxes[boxes > 256]  # where bf16 has whole pixels of 2 and more
+        assert len(far) and (far % 2 != 0).float().mean() > 0.5
+
+
 def scenes(tmp_path: Path) -> tuple[Scenes, Scenes]:
     paths = write_coco(tmp_path, "train2017", 6), write_coco(tmp_path, "val2017", 2, 20)
     return coco.read(paths[0]), coco.read(paths[1])
@@ -151,10 +169,10 @@ def test_frozen_norms_stay_and_all_else_learns(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(detection, "coco_figures", lambda *given: ({}, {}))
     encoder, of = small("resnet18", 48, width=0.125), config(norms="frozen", steps=1, lr=0.01)
     detection.run(encoder, train, test, of, Surroundings(tmp_path / "out", say=lambda text: None))
-    before, after = encoder.module.state_dict(), kept[0].backbone.levels.module.state_dict()
+    before, after = encoder.module.state_dict(), kept[0].backbone.module.levels.module.state_dict()
     changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert changed == {name for name in before if name.endswith("weight") and ("conv" in name or "downsample.0" in name)}
-    fresh = kept[0].backbone.neck.inner_blocks[0][1]
+    fresh = kept[0].backbone.module.neck.inner_blocks[0][1]
     assert fresh.num_batches_tracked == 1
 
 
