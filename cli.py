@@ -49,7 +49,7 @@ def evaluate(words: Annotated[list[str] | None, typer.Argument(metavar="PROTOCOL
 
     words = words or []
     if {"--help", "-h"} & set(words) or not words:
-        print(manual(next((word for word in words if not word.startswith("-") and "=" not in word), None)))
+        print(manual(*[word for word in words if not word.startswith("-") and "=" not in word]))
         return 0
     return run(words)
 

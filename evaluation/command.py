@@ -28,9 +28,10 @@ from ..models.training.overrides import filled, plain, split
 from ..models.training.step import autocast_for
 from ..pipelines.remote.options import Remote
 from ..pipelines.source import open_source
-from . import attention, pseudo_labels
+from . import pseudo_labels
 from .dense import TASKS
 from .encoder import open_encoder
+from .figures import COMMANDS
 from .multilabel import MultiLabelSource, open_labelled
 from .pictures import Pictures
 from .resumable import Stopped
@@ -74,7 +75,7 @@ FIGURES = {"top1": "top-1", "top5": "top-5", "map_11_point": "mAP of 11 points",
            "nmi": "NMI", "ari": "ARI", "purity": "purity", "accuracy": "accuracy"}
 """What a result is read for, in words; whichever it has."""
 
-OTHERS: dict[str, Any] = {"attention": attention, "pseudo_labels": pseudo_labels, **TASKS}
+OTHERS: dict[str, Any] = {**COMMANDS, "pseudo_labels": pseudo_labels, **TASKS}
 
 
 @dataclass(frozen=True)
@@ -226,17 +227,19 @@ def in_words(name: str, result: Mapping[str, Any]) -> str:
     return "\n".join([*lines, f"{'seconds':<10} {result['seconds']:,.0f}"])
 
 
-def manual(name: str | None = None) -> str:
-    """All keys; with a protocol, its own too. Raises ValueError for an unknown one."""
+def manual(name: str | None = None, *further: str) -> str:
+    """All keys; with a protocol, its own too. further: the words after it, of which a figure's first is its kind. Raises
+    ValueError for an unknown one."""
     if name in OTHERS:
-        found: str = OTHERS[name].manual()
+        found: str = OTHERS[name].manual(*(further if name in COMMANDS else ()))
         return found
     if name is not None and name not in PROTOCOLS:
         raise ValueError(f"viewmill eval has no protocol {name!r}; {nearest(name, list(PROTOCOLS))}")
     lines = [HEAD, "Protocols:", *(f"  {each:<10} {protocol.about}" for each, protocol in PROTOCOLS.items()),
              "", "On COCO's and VOC's formats", "  detection      boxes and masks of things, by Faster and Mask R-CNN",
-             "  segmentation   each pixel's class, by FCN", "", "No figures, but",
-             "  attention      a picture of where the class token of a vision transformer looks",
+             "  segmentation   each pixel's class, by FCN", "", "No results, but",
+             "  figure         pictures: of features, of their neighbours, of where a network looks, and more",
+             "  attention      short for figure attention",
              "  pseudo_labels  every picture's cluster, for another network to learn", ""]
     if name is not None:
         lines += [f"Keys of {name}:", *rows(describe(type(PROTOCOLS[name].defaults({})))), ""]

@@ -1,4 +1,4 @@
-"""`viewmill eval attention`: what it draws, prints and refuses."""
+"""`viewmill eval attention`, short for `eval figure attention`: what it draws, says and refuses."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import pytest
 import torch
 from PIL import Image
 from viewmill import cli
-from viewmill.evaluation.attention import AttentionConfig, heat, row
 from viewmill.evaluation.command import manual
+from viewmill.evaluation.figures.attention import AttentionConfig, row
+from viewmill.evaluation.figures.figure import read
+from viewmill.evaluation.figures.sheet import EDGE_PX, GAP_PX, LINE_PX, levels
 
-from .test_command import refused, write_tar
-from .test_encoder import write_run
+from tests.evaluation.test_command import refused, write_tar
+from tests.evaluation.test_encoder import write_run
 
 
 @pytest.fixture
@@ -30,30 +32,42 @@ def drawn(words: list[str], *more: str) -> np.ndarray:
     return np.asarray(Image.open(next(word.removeprefix("out=") for word in words if word.startswith("out="))))
 
 
+def tiles(sheet: np.ndarray, rows: int, columns: int, side: int) -> np.ndarray:
+    """(rows, columns, side, side, 3): what lies where tiles belong; the size of the whole is looked at."""
+    pitch, top = side + GAP_PX, EDGE_PX + LINE_PX
+    assert sheet.shape == (top + rows * pitch - GAP_PX + EDGE_PX, 2 * EDGE_PX + columns * pitch - GAP_PX, 3)
+    return np.stack([[sheet[top + row * pitch :, EDGE_PX + column * pitch :][:side, :side] for column in range(columns)]
+                     for row in range(rows)])
+
+
 def test_a_row_for_each_picture_and_a_column_for_each_head(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     sheet = drawn(words, "samples=2", "tile_px=100")
-    side, gap = 96, 4  # three times 32 px
-    assert sheet.shape == (2 * side + gap, 4 * side + 3 * gap, 3)
-    assert (sheet[side : side + gap] == 255).all() and (sheet[:, side : side + gap] == 255).all()
-    picture = sheet[:side, :side].reshape(32, 3, 32, 3, 3)
+    found = tiles(sheet, 2, 4, 96)  # three times 32 px
+    picture = found[0, 0].reshape(32, 3, 32, 3, 3)
     assert (picture == picture[:, :1, :, :1]).all() and picture.std() > 5
-    heads = [sheet[:side, at : at + side] for at in (100, 200, 300)]
-    assert not any((a == b).all() for a, b in pairwise(heads))
+    assert not any((a == b).all() for a, b in pairwise(found[0, 1:]))
+    path = next(word.removeprefix("out=") for word in words if word.startswith("out="))
+    said = read(path)
+    assert said is not None and said.title == "Where the class token looks, in 3 heads"
+    assert f"dino of {words[1]}, step 7" in said.caption and "8 x 8 patches of a picture of 32 px" in said.caption
+    assert said.command == ("viewmill", "eval", "figure", *words, "samples=2", "tile_px=100")
     out = capsys.readouterr().out
-    assert "encoder    dino of " in out and "each of the last block's 3 heads" in out and "seen.png" in out
+    assert said.caption in out and f"figure     {path}" in out
 
 
 def test_any_size_that_patches_divide_and_the_same_pictures_each_time(words: list[str]) -> None:
     first, again = drawn(words, "samples=3", "image_px=48"), drawn(words, "samples=3", "image_px=48")
-    assert first.shape == (3 * 192 + 2 * 4, 4 * 192 + 3 * 4, 3) and (first == again).all()
-    assert drawn(words, "samples=20", "tile_px=32").shape[0] == 9 * 32 + 8 * 4  # all there are
+    assert (first == again).all() and tiles(first, 3, 4, 192).std() > 5
+    tiles(drawn(words, "samples=20", "tile_px=32"), 9, 4, 32)  # all there are
     of_timm = [words[0], "vit_tiny_patch16_224", *words[2:], "pretrained=false", "image_px=48", "samples=1", "tile_px=48"]
-    assert drawn(of_timm).shape == (48, 4 * 48 + 3 * 4, 3)
+    tiles(drawn(of_timm), 1, 4, 48)
 
 
 def shown(shares: torch.Tensor, **fields: object) -> np.ndarray:
-    config = AttentionConfig(data="", tile_px=4, **fields)  # type: ignore[arg-type]
-    return row(torch.full((3, 4, 4), 0.5), shares, config)[:, 8:].astype(int)
+    config = AttentionConfig(tile_px=4, **fields)  # type: ignore[arg-type]
+    base, *heads = row(torch.full((3, 4, 4), 0.5), shares, config)
+    assert (base == 0.5).all() and len(heads) == len(shares)
+    return levels(heads[0]).astype(int)
 
 
 def test_colours_go_from_a_heads_least_share_to_its_largest() -> None:
@@ -73,12 +87,6 @@ def test_with_a_mass_the_patches_that_hold_it_are_seen() -> None:
     assert tile[..., 0].tolist() == [[26] * 4] * 2 + [[128] * 4] * 2  # a fifth of 127.5 where it is dark
 
 
-def test_heat_is_lighter_the_more_there_is() -> None:
-    colours = heat(torch.linspace(0, 1, 50)[None])
-    assert colours.shape == (3, 1, 50) and (colours.sum(0).diff() > 0).all()
-    assert 0 <= float(colours.min()) <= float(colours.max()) <= 1
-
-
 def test_heads_that_look_everywhere_alike_are_drawn_too() -> None:
     assert (shown(torch.full((1, 2, 2), 0.25), overlay=1.0)[..., 0] == 0).all()
 
@@ -88,7 +96,8 @@ def test_what_cannot_be_is_refused_in_one_line(words: list[str], tmp_path: Path,
     data = words[2]
     for given, expected in (
             ([convolutional, data], "backbone ConvNet4 has no class token"), ([words[1]], "needs pictures: data=PATTERN"),
-            ([data], "needs one encoder"), ([words[1], data, "image_px=30"], "do not divide an image of 30 x 30 px; use 32 x 32"),
+            ([data], "figure attention needs one encoder"),
+            ([words[1], data, "image_px=30"], "do not divide an image of 30 x 30 px; use 32 x 32"),
             ([words[1], data, "mass=0"], "mass needs a number"), ([words[1], data, "overlay=2"], "overlay needs a number in"),
             ([words[1], data, "samples=0"], "samples needs a whole number"), ([words[1], data, "sample=2"], "samples")):
         assert expected in refused(capsys, "attention", *given)

@@ -1,0 +1,77 @@
+"""`viewmill eval figure` as a user meets it: where figures go, what they say, what is refused, before any work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from viewmill import cli
+from viewmill.evaluation.command import manual
+from viewmill.evaluation.figures.command import KINDS, FigureConfig, read
+from viewmill.evaluation.figures.figure import read as read_figure
+from viewmill.models.training import process
+
+from tests.evaluation.test_command import refused, write_tar
+from tests.evaluation.test_encoder import write_run
+
+
+def test_a_figure_lies_in_the_runs_folder_and_says_what_makes_it_again(tmp_path: Path,
+                                                                       capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "run")
+    words = ["figure", "filters", str(tmp_path / "run" / "checkpoints"), "most=9", "device=cpu"]
+    assert cli.main(["eval", *words]) == 0
+    path = tmp_path / "run" / "figures" / "filters.png"
+    said = read_figure(path)
+    assert said is not None and said.command == ("viewmill", "eval", *words)
+    assert capsys.readouterr().out == f"filters    {said.title}\n{said.caption}\nfigure     {path}\n"
+    first = path.read_bytes()
+    assert cli.main(list(said.command[1:])) == 0 and path.read_bytes() == first
+
+
+def test_of_other_encoders_it_lies_beside_their_evaluations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["eval", "figure", "filters", "convnet4", "pretrained=false", "image_px=32", "device=cpu"]) == 0
+    assert (tmp_path / "eval" / "convnet4" / "figures" / "filters.png").is_file()
+
+
+def test_features_that_an_evaluation_kept_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run(tmp_path / "run")
+    data = [f"data={write_tar(tmp_path / 'a.tar', 30, 1)}", f"test_data={write_tar(tmp_path / 'b.tar', 9, 2)}", "device=cpu"]
+    assert cli.main(["eval", "knn", str(tmp_path / "run"), *data, "k=3"]) == 0
+    monkeypatch.setattr("viewmill.evaluation.features._made", lambda *given: pytest.fail("features were made again"))
+    assert cli.main(["eval", "figure", "confusion", str(tmp_path / "run"), *data, "k=3"]) == 0
+
+
+def test_every_kind_has_a_drawing_room_and_its_keys_are_told() -> None:
+    for name, kind in KINDS.items():
+        assert callable(kind.load().draw)
+        text = manual("figure", name, "runs/x")
+        assert f"Keys of {name}:" in text and text.count("Keys of") == 2
+    everything = manual("figure")
+    assert all(f"Keys of {name}:" in everything and f"  {name} " in everything for name in KINDS)
+    assert "figure" in manual() and manual("attention") == manual("figure", "attention") and "mass=null" in manual("attention")
+    assert "clusters=" in manual("pseudo_labels", "runs/x")
+
+
+def test_keys_of_a_kind_and_of_all_are_told_apart() -> None:
+    kind, what, config, own = read(["pca", "runs/x", "data=a.tar", "samples=3", "image_px=48", "classes=[a,b]"])
+    assert (kind, what, own.samples, config.image_px, config.classes) == ("pca", "runs/x", 3, 48, ["a", "b"])
+    assert FigureConfig().data is None and FigureConfig().max_images is None
+
+
+def test_what_is_wrong_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for given, expected in (
+            (["figure"], "which figure? viewmill eval figure KIND ENCODER data=..., KIND one of embedding, attention"),
+            (["figure", "embeding", "x"], "did you mean 'embedding'"), (["figure", "pca"], "figure pca needs one encoder"),
+            (["figure", "pca", "x", "y", "data=a"], "got 2: x y"), (["figure", "pca", "x"], "needs pictures: data=PATTERN"),
+            (["figure", "confusion", "x", "data=a"], "needs pictures: test_data=PATTERN"),
+            (["figure", "filters", "x", "data=a"], "figure filters takes no data=; leave it out"),
+            (["figure", "pca", "x", "data=a", "sampels=3"], "unknown key 'sampels'; did you mean 'samples'"),
+            (["figure", "filters", "x", "out=a.jpg"], "out=a.jpg: figures are PNG files; let the name end in .png"),
+            (["figure", "filters", "x", "max_images=0"], "max_images needs a whole number"),
+            (["figure", "pca", "x", "samples=many", "data=a"], "samples needs a whole number (int), got 'many'")):
+        assert expected in refused(capsys, *given)
+    with pytest.raises(ValueError, match="viewmill eval figure has no 'filter'; did you mean 'filters'"):
+        manual("figure", "filter")
+    monkeypatch.setattr(process, "start", lambda device: process.World(0, 2, 0, 2, None))  # type: ignore[arg-type]
+    assert "a figure is drawn by one process, not by 2; start it without torchrun" in refused(capsys, "figure", "filters", "x")
