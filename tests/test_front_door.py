@@ -33,6 +33,7 @@ ONLY_IN = {
     "pyarrow": ("pipelines/pack/sources/parquet.py",),
     # In evaluation: a network's layers by depth, and mixup.
     "timm": ("models/backbone.py", "models/vit.py", "models/swin.py", "models/rank_norm.py", "models/masked_transformer.py",
+             "models/relative_vit.py",
              "models/pixel_transformer.py", "models/training/optimizer.py", "evaluation/finetune/pieces.py",
              "models/exports/timm_layout.py"),
     "transformers": ("models/exports/transformers_layout.py",),

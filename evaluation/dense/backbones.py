@@ -18,6 +18,7 @@ from ...augment.ops import LabSplit, Normalize, Sobel
 from ...augment.render import apply_ops
 from ...models.backbone import is_resnet, set_drop_path
 from ...models.layers import maps
+from ...models.relative_vit import is_relative_vit, open_grids, set_grid
 from ...models.vit import is_plain_vit, open_to_sizes, tokens
 from ..encoder import Encoder
 
@@ -41,9 +42,9 @@ class Levels(nn.Module):
     """A copy of an encoder's backbone: images (N, C, H, W), sides multiples of `multiple`, to maps, the finest first.
 
     Of a convolutional network or a Swin the last map of each resolution, the LEVELS deepest of them; with an output_stride the
-    last two maps, of a ResNet no coarser than that. Of a plain vision transformer its patches after the last block, before the
-    norm. channels, strides: of each map; a stride may be a rounded one. Weights that no map depends on do not train. Raises
-    ValueError, one line, for networks that take one size alone or show no maps.
+    last two maps, of a ResNet no coarser than that. Of a plain vision transformer, or BEiT's, its patches after the last block,
+    before the norm. channels, strides: of each map; a stride may be a rounded one. Weights that no map depends on do not train.
+    Raises ValueError, one line, for networks that take one size alone or show no maps.
     """
 
     def __init__(self, encoder: Encoder, drop_path: float = 0.0, output_stride: int | None = None) -> None:
@@ -52,8 +53,11 @@ class Levels(nn.Module):
         if drop_path:
             set_drop_path(self.module, drop_path)
         open_to_sizes(self.module)
-        self.transformer = is_plain_vit(self.module)
-        if self.transformer:
+        self.relative = is_relative_vit(self.module)
+        self.transformer = is_plain_vit(self.module) or self.relative
+        if self.relative:
+            open_grids(self.module)
+        elif self.transformer:
             self.module.norm = nn.Identity()
         elif output_stride is not None and is_resnet(self.module):
             dilate(self.module, output_stride)
@@ -68,7 +72,7 @@ class Levels(nn.Module):
         except (AssertionError, RuntimeError, ValueError, TypeError) as error:
             reason = " ".join(str(error).split())[:120] or type(error).__name__
             raise ValueError(f"{encoder.name} shows no maps of pictures of other sizes ({reason}); dense tasks need a "
-                             "convolutional network, a Swin or a plain vision transformer") from error
+                             "convolutional network, a Swin, a plain vision transformer or BEiT's") from error
         self.channels = tuple(int(each.shape[1]) for each in found)
         self.strides = tuple(patch_px if self.transformer else _power_of_two(side / each.shape[2]) for each in found)
         self.multiple = max(self.strides)
@@ -77,8 +81,13 @@ class Levels(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         if self.transformer:
             patch_px = self.module.patch_embed.patch_size[0]
+            grid = images.shape[2] // patch_px, images.shape[3] // patch_px
+            if self.relative:
+                set_grid(self.module, *grid)
+                last: list[Tensor] = self.module.forward_intermediates(images, indices=1, intermediates_only=True)
+                return last
             patches = tokens(self.module, images)[:, self.module.num_prefix_tokens :]
-            return [patches.transpose(1, 2).unflatten(2, (images.shape[2] // patch_px, images.shape[3] // patch_px))]
+            return [patches.transpose(1, 2).unflatten(2, grid)]
         shown = list(maps(self.module, images).values())
         return [shown[number] for number in self.kept]
 

@@ -56,6 +56,15 @@ def test_a_transformer_s_patches_before_the_norm() -> None:
     assert levels.module.pos_embed.requires_grad
 
 
+def test_a_transformer_of_relative_positions() -> None:
+    beit = timm.create_model("beit_base_patch16_224", num_classes=0, img_size=32, embed_dim=16, depth=2, num_heads=2)
+    levels = Levels(encoder_of(beit)).eval()
+    images = torch.randn(2, 3, 32, 32)
+    (theirs,) = beit.forward_intermediates(images, indices=[1], intermediates_only=True)
+    assert torch.equal(levels(images)[0], theirs) and levels.strides == (16,)
+    assert levels(torch.randn(1, 3, 48, 96))[0].shape == (1, 16, 3, 6)
+
+
 def test_weights_that_no_map_depends_on_do_not_train() -> None:
     levels = Levels(encoder_of(backbone("alexnet", 67)[0], 67))
     trains = {name: p.requires_grad for name, p in levels.module.named_parameters()}
@@ -93,5 +102,5 @@ def test_pictures_are_normalised_as_pretraining_had_them() -> None:
 
 
 def test_networks_without_maps_of_other_sizes_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"dense tasks need a convolutional network, a Swin or a plain vision transformer"):
+    with pytest.raises(ValueError, match=r"need a convolutional network, a Swin, a plain vision transformer or BEiT's"):
         Levels(encoder_of(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3))))
