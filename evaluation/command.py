@@ -36,6 +36,8 @@ from .multilabel import MultiLabelSource, open_labelled
 from .pictures import Pictures
 from .resumable import Stopped
 from .task import ALONE, Task
+from .transfer import command as transfer
+from .transfer.sets import mean_per_class
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ PROTOCOLS = {
     "distill": Protocol("distill", "DistillConfig", "a network learns what a fine-tuned one answers, labels or not", True),
     "svm": Protocol("svm", "SvmConfig", "linear SVMs, one class against the rest: VOC's mean average precision", several=True),
     "fewshot": Protocol("fewshot", "FewshotConfig", "episodes of a few classes and pictures: nearest mean or regression"),
+    "logistic": Protocol("transfer.regression", "LogisticConfig", "logistic regression by L-BFGS, C chosen by the set's metric",
+                         several=True),
     "semi": Protocol("semi", "SemiConfig", "fine-tuning on 1 % and 10 % of the labels, whose lists are kept"),
     "clusters": Protocol("clusters", "ClustersConfig", "k-means beside the classes: NMI, ARI, purity"),
 }
@@ -75,7 +79,7 @@ FIGURES = {"top1": "top-1", "top5": "top-5", "map_11_point": "mAP of 11 points",
            "nmi": "NMI", "ari": "ARI", "purity": "purity", "accuracy": "accuracy"}
 """What a result is read for, in words; whichever it has."""
 
-OTHERS: dict[str, Any] = {**COMMANDS, "pseudo_labels": pseudo_labels, **TASKS}
+OTHERS: dict[str, Any] = {**COMMANDS, "pseudo_labels": pseudo_labels, "transfer": transfer, **TASKS}
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,8 @@ def evaluate(name: str, what: str, config: EvalConfig, own: Any, world: process.
                  f"tested on" + ("" if protocol.unlabelled or several else f", {task.classes()} classes"))
         found = protocol.load().run(task, own)
         arrays = {**found.pop("arrays", {}), **({"correct": found.pop("correct")} if "correct" in found else {})}
+        if "correct" in arrays and not several:
+            found["mean_per_class"] = mean_per_class(arrays["correct"], test.label)
         result = {"eval": name, "encoder": what, "name": encoder.name, "fingerprint": encoder.fingerprint, **found,
                   "seconds": round(time.monotonic() - began, 1), "pictures": len(train), "test_pictures": len(test),
                   "config": {**plain(config), **plain(own)}, "viewmill": __version__}
@@ -217,9 +223,12 @@ def save(out: Path, name: str, result: Mapping[str, Any], arrays: Mapping[str, n
 def in_words(name: str, result: Mapping[str, Any]) -> str:
     """The figures of a result, a line each."""
     told = [f"{words} {result[figure]:.4f}" for figure, words in FIGURES.items() if figure in result]
+    told += [f"mean per class {result['mean_per_class']:.4f}"] if result.get("metric") == "mean_per_class" else []
     lines = [f"{name:<10} {', '.join(told)}"]
     for title, value in result.items():
-        if title not in ("config", "chosen") and isinstance(value, dict) and all(isinstance(v, float) for v in value.values()):
+        if title in ("config", "chosen", "costs"):
+            continue
+        if isinstance(value, dict) and all(isinstance(v, float) for v in value.values()):
             figures = "  ".join(f"{label} {number:.4f}" for label, number in value.items())
             lines.append(f"{title.replace('_', ' '):<10} {figures}")
     if "chosen" in result:
@@ -236,6 +245,7 @@ def manual(name: str | None = None, *further: str) -> str:
     if name is not None and name not in PROTOCOLS:
         raise ValueError(f"viewmill eval has no protocol {name!r}; {nearest(name, list(PROTOCOLS))}")
     lines = [HEAD, "Protocols:", *(f"  {each:<10} {protocol.about}" for each, protocol in PROTOCOLS.items()),
+             "  transfer   one of these on several data sets, by the metrics of the field's table of twelve",
              "", "On COCO's and VOC's formats", "  detection      boxes and masks of things, by Faster and Mask R-CNN",
              "  segmentation   each pixel's class, by FCN", "", "No results, but",
              "  figure         pictures: of features, of their neighbours, of where a network looks, and more",

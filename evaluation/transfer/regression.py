@@ -1,0 +1,158 @@
+"""Logistic regression by L-BFGS as a protocol of its own: C chosen by the metric that the set is reported by, several classes a
+picture allowed."""
+
+# ruff: noqa: RUF009 (key() gives a dataclass field)
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...models.training import process
+from ...models.training.config import key
+from ..accuracy import best_classes, right, shares
+from ..average_precision import mean_average_precision
+from ..linear.config import LinearConfig
+from ..logistic import PUBLISHED, Logistic, short_grid
+from ..multilabel import MultiLabelSource, targets
+from ..resumable import folder_of
+from ..split import hold_out
+from ..task import Task
+from .sets import Metric, mean_per_class
+
+
+@dataclass(frozen=True)
+class LogisticConfig:
+    metric: Metric | None = key("what C is chosen by: top1, mean_per_class, or map_11_point; null: top1, or map_11_point where a "
+                                "picture may show several classes", None)
+    c: tuple[float, ...] | None = key("C of scikit-learn, one over the weight of the l2 penalty; null: c_grid", None)
+    c_grid: Literal["short", "published"] = key("short: 5 values, 1 to 10,000 over the number of images; published: 45, 1e-6 to "
+                                                 "1e5", "short")
+    split: float = key("share of the training images that chooses, where there is a choice", 0.1)
+    standardize: bool | None = key("features with mean 0 and deviation 1 over the training images; null: yes, but for "
+                                   "c_grid=published", None)
+    dtype: Literal["float64", "float32"] | None = key("of the fit; null: float32, but float64 for c_grid=published", None)
+    max_iter: int = key("iterations of a fit at most", 1000)
+
+    def __post_init__(self) -> None:
+        self.fit_config()
+
+    def fit_config(self) -> LinearConfig:
+        return LinearConfig(solver="lbfgs", c=self.c, c_grid=self.c_grid, split=self.split, standardize=self.standardize,
+                            dtype=self.dtype, max_iter=self.max_iter)
+
+
+def run(task: Task, config: LogisticConfig) -> dict[str, Any]:
+    """{"metric", "top1", "top5" (with five classes at least), "correct"; by map_11_point, in their place, "map_11_point",
+    "map_all_point", "map_summed", "arrays": {"score", "target"}; "chosen": {"c"}, "chosen_on", "fits": each c with its figure on
+    the split, "converged", "edge": whether the best c is the grid's first or last, "classes", "train_images", "test_images"}.
+
+    One C for all classes. By map_11_point each class has a regression of its own, in which pictures where it is only difficult
+    have no part. Ranks share the fits, and those of an interrupted evaluation are kept.
+
+    Source: the transfer of arXiv:2002.05709, appendix B.8, as linusericsson/ssl-transfer has it. Raises ValueError, one line.
+    """
+    several = isinstance(task.train.source, MultiLabelSource)
+    if several != isinstance(task.test.source, MultiLabelSource):
+        raise ValueError(f"{task.train.name} and {task.test.name}: of one the pictures show several classes, of the other one "
+                         "each; give two parts of one data set")
+    metric = config.metric or ("map_11_point" if several else "top1")
+    if several and metric != "map_11_point":
+        raise ValueError(f"metric={metric} is for pictures of one class, those of {task.train.name} show several; use "
+                         "metric=map_11_point")
+    many = metric == "map_11_point"
+    if not several:
+        task.classes()
+    train, test = task.features("train"), task.features("test")
+    width = max(targets(pictures).shape[1] for pictures in (task.train, task.test))
+    truth = torch.from_numpy(targets(task.train, width)[np.searchsorted(task.train.index, train.index.numpy())]) if many \
+        else train.label
+    grid = config.c or (PUBLISHED if config.c_grid == "published" else short_grid(len(train)))
+    found = _chosen(task, config, train.x, truth, metric, grid) if len(grid) > 1 else {grid[0]: float("nan")}
+    best = max(found, key=lambda c: (found[c], -c))  # of equals, the most regularised
+    fitted = _fit(best, config, train.x, truth) if task.world.rank == 0 else None
+    fitted = process.gather(task.world, fitted)[0]
+    edge = len(grid) > 1 and best in (min(grid), max(grid))
+    if edge:
+        task.say(f"logistic: the best c={best:g} is at the grid's end; c=[...] may go further")
+    result: dict[str, Any] = {
+        "chosen": {"c": best}, "chosen_on": "split" if len(grid) > 1 else "nothing to choose",
+        "fits": [{"c": c, metric: figure} for c, figure in found.items()] if len(grid) > 1 else [],
+        "converged": fitted.converged, "edge": edge, "classes": width, "train_images": len(train), "test_images": len(test)}
+    if many:
+        wanted = targets(task.test, width)
+        score = np.full((len(task.test), width), -np.inf)  # of a picture that cannot be read: behind all others
+        score[np.searchsorted(task.test.index, test.index.numpy())] = fitted.scores(test.x).numpy()
+        means, _ = mean_average_precision(score, wanted)
+        return {"metric": metric, **means, **result, "arrays": {"score": score.astype(np.float32), "target": wanted}}
+    answers = best_classes(fitted.scores(test.x))
+    return {"metric": metric, **shares(answers, test.label), "correct": task.correct(test.index, right(answers, test.label)),
+            **result}
+
+
+class OneAgainstRest:
+    """A logistic regression for each class, of targets (N, C): 1, 0, or -1, which has no part in that class's."""
+
+    def __init__(self, c: float, config: LinearConfig) -> None:
+        self.c, self.config, self.converged = c, config, True
+        self.of_class: list[Logistic | None] = []
+
+    def fit(self, x: Tensor, target: Tensor) -> OneAgainstRest:
+        for column in target.T:
+            known = column >= 0
+            both = len(column[known].unique()) == 2
+            self.of_class.append(Logistic(self.c, self.config).fit(x[known], column[known].long()) if both else None)
+        self.converged = all(each is None or each.converged for each in self.of_class)
+        return self
+
+    def scores(self, x: Tensor) -> Tensor:
+        """(N, C) float64; 0 of a class that all training pictures show, or none."""
+        nothing = torch.zeros(len(x), dtype=torch.float64)
+        return torch.stack([nothing if each is None else each.scores(x)[:, 1] for each in self.of_class], 1)
+
+
+def _fit(c: float, config: LogisticConfig, x: Tensor, truth: Tensor) -> Logistic | OneAgainstRest:
+    kind = Logistic if truth.ndim == 1 else OneAgainstRest
+    return kind(c, config.fit_config()).fit(x, truth)
+
+
+def _chosen(task: Task, config: LogisticConfig, x: Tensor, truth: Tensor, metric: str,
+            grid: tuple[float, ...]) -> dict[float, float]:
+    """The metric of each c on the split."""
+    label = truth.numpy() if truth.ndim == 1 else np.zeros(len(truth), np.int64)
+    fit, choose = (torch.from_numpy(rows) for rows in hold_out(label, config.split))
+    of = Logistic(1.0, config.fit_config())
+    job = {"encoder": task.encoder.fingerprint, "images": task.train.subset().fingerprint, "split": config.split,
+           "metric": metric, "standardize": of.standardizes, "dtype": of.dtype, "max_iter": config.max_iter}
+    folder, own = folder_of(job, task.out, "logistic"), {}
+    for c in sorted(grid)[task.world.rank :: task.world.size]:
+        path = folder / f"{c:.9g}.json"
+        if path.is_file():
+            own[c] = float(json.loads(path.read_text())[metric])
+            continue
+        scores = _fit(c, config, x[fit], truth[fit]).scores(x[choose])
+        own[c] = figure(scores, truth[choose], metric)
+        _keep(path, {"c": c, metric: own[c]})
+        task.say(f"logistic: c={c:g}: {metric} {own[c]:.4f} of the split")
+    return dict(sorted((c, value) for each in process.gather(task.world, own) for c, value in each.items()))
+
+
+def figure(scores: Tensor, truth: Tensor, metric: str) -> float:
+    """scores (N, C); truth (N,), or (N, C) for map_11_point."""
+    if metric == "map_11_point":
+        return mean_average_precision(scores.numpy(), truth.numpy())[0][metric]
+    correct = right(best_classes(scores), truth).numpy()
+    return mean_per_class(correct, truth.numpy()) if metric == "mean_per_class" else float(correct.mean())
+
+
+def _keep(path: Path, what: dict[str, float]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(what) + "\n")
+    os.replace(temporary, path)
