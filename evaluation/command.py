@@ -30,9 +30,9 @@ from ..pipelines.remote.options import Remote
 from ..pipelines.source import open_source
 from . import pseudo_labels
 from .dense import TASKS
-from .encoder import open_encoder
 from .figures import COMMANDS
 from .multilabel import MultiLabelSource, open_labelled
+from .official import open_encoder
 from .pictures import Pictures
 from .resumable import Stopped
 from .task import ALONE, Task
@@ -88,7 +88,7 @@ class EvalConfig:
     test_data: Any = key("labelled pictures to be tested on")
     out: str | None = key("folder of the results and of what an interrupted evaluation goes on from; null: eval/ in the run's "
                           "folder, eval/NAME for other encoders", None)
-    backbone: str | None = key("the network that a file of weights belongs to", None)
+    backbone: str | None = key("the network that a file of weights belongs to; null: what names of a published one tell", None)
     weights_key: str | None = key("which network of a file that holds several, for example teacher", None)
     image_px: int | None = key("side of the pictures; null: as the encoder was trained, 224 for a file of weights", None)
     pretrained: bool = key("of a name of timm's: its published weights; false: untrained", True)

@@ -183,6 +183,16 @@ def _of_state_dict(path: Path, state: dict[str, Any], name: str | None, image_px
     return Encoder(module, dim, image_px, view, f"{name} of {path.name}{part}", {"backbone": name})
 
 
+def weights_for(path: Path, state: dict[str, Any], backbone: str, image_px: int, weights_key: str | None) -> Encoder:
+    """The encoder of a file's weights, already read, for the network that is named. Raises ValueError where they do not fit."""
+    return _of_state_dict(path, state, backbone, image_px, weights_key)
+
+
+def sized_view(name: str, side_px: int) -> Recipe:
+    """A preset of one plain view, at this size. Raises ValueError for one of several views."""
+    return _sized(named_recipe(name), side_px)
+
+
 def _of_name(name: str, image_px: int | None, pretrained: bool) -> Encoder:
     if not pretrained:
         side = image_px or 224

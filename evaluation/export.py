@@ -19,10 +19,12 @@ from ..augment.ops import CenterCrop, LabSplit, Normalize, Resize, Sobel
 from ..augment.recipe import Recipe
 from ..models.exports import LAYOUTS, Layout, Network, Shown, pooling_of
 from ..models.exports.network import Features
+from ..models.official import Published
 from ..models.training.config import describe, key
 from ..models.training.manual import rows
 from ..models.training.overrides import filled, split
-from .encoder import Encoder, open_encoder
+from .encoder import Encoder
+from .official import open_encoder
 
 SEED, PICTURES = 0, 2
 """Of the random pictures that the network and the one opened again are compared on."""
@@ -36,7 +38,7 @@ class ExportConfig:
     to: Literal["timm", "torchvision", "huggingface"] = key(
         "whose layout: timm.create_model('local-dir:OUT', pretrained=True); torchvision's ResNets and vision transformers; "
         "transformers.AutoModel.from_pretrained('OUT')", "timm")
-    backbone: str | None = key("the network that a file of weights belongs to", None)
+    backbone: str | None = key("the network that a file of weights belongs to; null: what names of a published one tell", None)
     weights_key: str | None = key("which network of a file that holds several, for example teacher", None)
     image_px: int | None = key("side of the pictures; null: as the encoder was trained, 224 for a file of weights", None)
     pretrained: bool = key("of a name of timm's: its published weights; false: untrained", True)
@@ -98,7 +100,12 @@ def export(encoder: Encoder, out: Path, to: str) -> Exported:
         for name, content in layout.files.items():
             (part / name).write_text(json.dumps(content, indent=2) + "\n")
         (part / "README.md").write_text(read_me(encoder, network, layout, out))
-        off = None if layout.opened is None else _difference(encoder, layout.opened(part), images)
+        try:
+            off = None if layout.opened is None else _difference(encoder, layout.opened(part), images)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:160] or type(error).__name__
+            raise ValueError(f"{layout.needs} does not open {encoder.name} from this layout ({reason}), so nothing was written "
+                             f"to {out}; use another to=") from error
         if off is not None and not off <= TOLERANCE:
             raise ValueError(f"{encoder.name}, opened again with {layout.needs}, gives other features ({off:.1e} of the "
                              f"largest), so nothing was written to {out}; use another to=")
@@ -122,7 +129,8 @@ def _difference(encoder: Encoder, opened: Features, images: torch.Tensor) -> flo
 def network_of(encoder: Encoder, shown: Shown, images: torch.Tensor) -> Network:
     """images (N, C, H, W): what its way of pooling is told by. Raises ValueError where its features are none that come of its
     network by a pooling."""
-    name = _backbone_of(encoder.origin)
+    whole = encoder.whole
+    name = whole.kind if isinstance(whole, Published) else _backbone_of(encoder.origin)
     module = encoder.module
     if name is None:
         raise ValueError(f"{encoder.name} does not say what network it has; give the run's folder, or a file with backbone=")

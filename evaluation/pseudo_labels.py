@@ -27,9 +27,10 @@ from ..models.training.manual import rows
 from ..models.training.overrides import filled, plain, split
 from ..models.training.step import autocast_for
 from ..pipelines.source import open_source
-from .encoder import Encoder, open_encoder
+from .encoder import Encoder
 from .features import Features, extract
 from .layers import reduced
+from .official import open_encoder
 from .pictures import Pictures
 
 

@@ -35,7 +35,7 @@ ONLY_IN = {
     "timm": ("models/backbone.py", "models/vit.py", "models/swin.py", "models/rank_norm.py", "models/masked_transformer.py",
              "models/relative_vit.py",
              "models/pixel_transformer.py", "models/training/optimizer.py", "evaluation/finetune/pieces.py",
-             "models/exports/timm_layout.py"),
+             "models/exports/timm_layout.py", "models/official/networks.py"),
     "transformers": ("models/exports/transformers_layout.py",),
 }
 

@@ -15,8 +15,9 @@ from PIL import Image
 from ...models.training.step import autocast_for
 from ...pipelines.remote.options import Remote
 from ...pipelines.source import open_source
-from ..encoder import Encoder, open_encoder
+from ..encoder import Encoder
 from ..features import Features, extract
+from ..official import open_encoder
 from ..pictures import Pictures, evaluation_recipe
 from ..task import Task
 from .class_names import class_names
