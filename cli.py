@@ -42,7 +42,7 @@ def train(words: Annotated[list[str] | None, typer.Argument(metavar="METHOD data
 @app.command(name="eval", context_settings=ANY_WORDS, add_help_option=False)
 def evaluate(words: Annotated[list[str] | None, typer.Argument(metavar="PROTOCOL ENCODER data=... test_data=... [KEY=VALUE]...")]
              = None) -> int:
-    """Say how good an ENCODER's features are: knn, linear, layers or finetune. `eval --help` lists all keys."""
+    """Say how good an ENCODER's features are: knn, linear, layers, finetune and more. `eval --help` lists all keys."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch loads; see train.py
     from viewmill.evaluation.command import main as run
     from viewmill.evaluation.command import manual

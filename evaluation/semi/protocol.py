@@ -34,8 +34,8 @@ from .splits import per_class, write_split
 
 def run(task: Task, config: SemiConfig) -> dict[str, Any]:
     """{"top1", "top5" (with five classes at least), "correct": of the first share, "by_labels": each share's top1, "shares": of
-    each "top1", "train_images", "split": the list of its keys below task.out, null where keys name no picture alone, "numbers"
-    and whose they are}. task.encoder stays as it is; classifiers are kept in task.out/semi/SHARE.
+    each "top1", "train_images", "split": the list of its keys, in task.out/splits, null where keys name no picture alone,
+    "numbers" and whose they are}. task.encoder stays as it is; classifiers are kept in task.out/semi/SHARE.
 
     Raises as finetune's `run` does.
     """
@@ -43,10 +43,11 @@ def run(task: Task, config: SemiConfig) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {}
     for title, rows in _parts(task.train, config):
         one = config.one(len(rows) / known)
-        split: Path | None = Path("splits") / f"{title}-seed{config.labels_seed}.txt"
+        path = task.out / "splits" / f"{title}-seed{config.labels_seed}.txt"
+        split: str | None = str(path)
         try:
             if task.world.rank == 0:
-                write_split(task.out / str(split), task.train, rows)
+                write_split(path, task.train, rows)
         except ValueError as error:
             task.say(f"semi: no list is written: {error}")
             split = None
@@ -56,7 +57,7 @@ def run(task: Task, config: SemiConfig) -> dict[str, Any]:
             of = tuned(replace(task, out=task.out / "semi" / title), task.train.part(rows), one, classes)
         finally:
             checkpoint.set_random_state(before)
-        found[title] = {**of, "split": None if split is None else str(split)}
+        found[title] = {**of, "split": split}
     first = next(iter(found.values()))
     kept = {title: {name: value for name, value in of.items() if name != "correct"} for title, of in found.items()}
     return {**{name: first[name] for name in ("top1", "top5", "correct") if name in first},

@@ -113,7 +113,7 @@ def test_few_labels_at_two_shares(words: list[str], tmp_path: Path, capsys: pyte
     assert "\nby labels  0.3 " in capsys.readouterr().out
     kept = json.loads((tmp_path / "run" / "eval" / "semi.json").read_text())
     assert kept["config"]["labels"] == [0.3, 0.6] and kept["shares"]["0.6"]["train_images"] == 54
-    assert (tmp_path / "run" / "eval" / kept["shares"]["0.3"]["split"]).read_text().count("\n") == 27
+    assert Path(kept["shares"]["0.3"]["split"]).read_text().count("\n") == 27
     assert (tmp_path / "run" / "eval" / "semi" / "0.3" / "finetune" / "classifier.pt").is_file()
 
 

@@ -103,11 +103,11 @@ def test_each_share_is_learned_by_itself_and_its_list_kept(tmp_path: Path) -> No
     assert result["top1"] == result["by_labels"]["0.2"] == result["correct"].mean()
     few, more = result["shares"].values()
     assert (few["train_images"], more["train_images"], few["steps"], more["steps"]) == (20, 60, 8, 24)
-    listed = [set((tmp_path / of["split"]).read_text().splitlines()) for of in (few, more)]
-    assert listed[0] < listed[1] and few["split"] == "splits/0.2-seed0.txt" and len(listed[1]) == 60
+    listed = [set(Path(of["split"]).read_text().splitlines()) for of in (few, more)]
+    assert listed[0] < listed[1] and few["split"] == str(tmp_path / "splits" / "0.2-seed0.txt") and len(listed[1]) == 60
     assert here.encoder.fingerprint == before and few["protocol"] == "small_10" and json.dumps(result["shares"])
     again = run(task(tmp_path / "again", encoder=convnet(), images=100),
-                SemiConfig(labels=str(tmp_path / few["split"]), **{**SHORT, "epochs": 4}))
+                SemiConfig(labels=few["split"], **{**SHORT, "epochs": 4}))
     assert again["shares"]["0.2-seed0"]["top1"] == few["top1"] and np.array_equal(again["correct"], result["correct"])
 
 
