@@ -31,6 +31,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Pictured:
+    """One picture of a sheet: pixels (H, W, 3) uint8, what stands below it, the colour of its frame, None for none of its own."""
+
+    pixels: np.ndarray
+    captions: list[str]
+    frame: str | None = None
+
+
+@dataclass(frozen=True)
 class Remade:
     """Samples with their views as a run made them: images (H, W, 3) uint8, views {group: (V, N, C, H, W)}.
 
@@ -83,13 +92,21 @@ def preview(source: Source, recipe: Recipe, out: Path, *, epoch: int = 0, seed: 
     made = remake(source, recipe, epoch=epoch, seed=seed, **which)
     rows = []
     for row in range(len(made.images)):
-        about = [source.key(int(made.index[row])), "{1}x{0} px".format(*made.images[row].shape), f"seed {seed}, epoch {epoch}"]
-        if made.partners:
-            about.append(f"with {source.key(int(made.partner_index[row]))}")
-        rows.append([contact_sheet.cell(_source_picture(made, recipe, row), about), *_cells(made, recipe, row)])
+        image = pictured_image(made, recipe, row, source)
+        about = [*image.captions[:2], f"seed {seed}, epoch {epoch}", *image.captions[2:]]
+        rows.append([contact_sheet.cell(image.pixels, about), *map(_cell, pictured_views(made, recipe, row))])
     out.parent.mkdir(parents=True, exist_ok=True)
     contact_sheet.sheet(rows, f"{recipe}").save(out, "PNG")
     return len(recipe.instances) * len(made.images)
+
+
+def pictured_image(made: Remade, recipe: Recipe, row: int, source: Source, large_px: int = 0) -> Pictured:
+    """The image that a sample's views were made of, with frames in their colours where they lie. large_px: a smaller image is
+    first enlarged by a whole factor, to at most this side."""
+    about = [source.key(int(made.index[row])), "{1}x{0} px".format(*made.images[row].shape)]
+    if made.partners:
+        about.append(f"with {source.key(int(made.partner_index[row]))}")
+    return Pictured(_source_picture(made, recipe, row, large_px), about)
 
 
 def saved_recipe(name: str) -> Recipe:
@@ -153,11 +170,15 @@ def _rendered(images: list[np.ndarray], recipe: Recipe, params: Params, partners
         return render(images, recipe, params, engine="torch", partners=partners or None, scaled=True)
 
 
-def _source_picture(made: Remade, recipe: Recipe, row: int) -> np.ndarray:
+def _source_picture(made: Remade, recipe: Recipe, row: int, large_px: int = 0) -> np.ndarray:
     image = made.images[row]
-    boxes = [(contact_sheet.source_box(instance.ops, made.params[instance.name], row, image.shape[:2]), _frame(number))
-             for number, instance in enumerate(recipe.instances) if not _of_partner(instance, made.params, row)]
-    framed = contact_sheet.with_boxes(image, boxes)
+    times = max(large_px // max(image.shape[:2]), 1)
+    boxes = []
+    for number, instance in enumerate(recipe.instances):
+        if not _of_partner(instance, made.params, row):
+            box = contact_sheet.source_box(instance.ops, made.params[instance.name], row, image.shape[:2])
+            boxes.append((box and tuple(times * side for side in box), _frame(number)))
+    framed = contact_sheet.with_boxes(image.repeat(times, 0).repeat(times, 1), boxes)
     return contact_sheet.with_inset(framed, made.partners[row]) if made.partners else framed
 
 
@@ -170,7 +191,7 @@ def _frame(number: int) -> str:
     return FRAMES[number % len(FRAMES)]
 
 
-def _cells(made: Remade, recipe: Recipe, row: int) -> list[Image.Image]:
+def pictured_views(made: Remade, recipe: Recipe, row: int) -> list[Pictured]:
     """One for each view, one for each run of absent views, and one for the tiles of each puzzle in their places."""
     shown: dict[str, np.ndarray] = {}
     cells = []
@@ -188,23 +209,27 @@ def _cells(made: Remade, recipe: Recipe, row: int) -> list[Image.Image]:
         if stop is not None:
             captions.append(f"before {stop.caption(drawn[stop.name], row)}, which needs {stop.needs}")
             pixels = contact_sheet.with_boxes(pixels, [(_box(drawn[stop.name]["box"][row]), "#ffffff")])
-        cells.append(contact_sheet.cell(pixels, captions, _frame(number)))
+        cells.append(Pictured(pixels, captions, _frame(number)))
     cells += _absent(absent)
     for group in recipe.siblings:
         permute = next((op for op in group[0].ops if isinstance(op, Permute)), None)
         if permute is not None:
             order = made.params[group[0].name][permute.name]["order"][row].tolist()
             tiles = [shown[instance.name] for instance in group]
-            cells.append(contact_sheet.cell(contact_sheet.reassembled(tiles, order, _columns(group[0])),
-                                            [f"{group[0].group} in place", "order " + " ".join(map(str, order))]))
+            cells.append(Pictured(contact_sheet.reassembled(tiles, order, _columns(group[0])),
+                                  [f"{group[0].group} in place", "order " + " ".join(map(str, order))]))
     return cells
 
 
-def _absent(names: list[str]) -> list[Image.Image]:
+def _cell(shown: Pictured) -> Image.Image:
+    return contact_sheet.cell(shown.pixels, shown.captions, *([] if shown.frame is None else [shown.frame]))
+
+
+def _absent(names: list[str]) -> list[Pictured]:
     if not names:
         return []
     what = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
-    return [contact_sheet.cell(contact_sheet.crossed_out(), [what, "not there for this image"])]
+    return [Pictured(contact_sheet.crossed_out(), [what, "not there for this image"])]
 
 
 def _title(instance: Instance) -> str:

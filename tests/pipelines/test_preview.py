@@ -15,7 +15,17 @@ from viewmill.augment import Recipe, UnsupportedRecipe
 from viewmill.augment.presets import names
 from viewmill.pipelines.contact_sheet import MOST_COLUMNS
 from viewmill.pipelines.order import Order
-from viewmill.pipelines.preview import _cells, _source_picture, _view, positions, preview, remake, saved_recipe
+from viewmill.pipelines.preview import (
+    _cell,
+    _source_picture,
+    _view,
+    pictured_image,
+    pictured_views,
+    positions,
+    preview,
+    remake,
+    saved_recipe,
+)
 from viewmill.pipelines.source import open_source
 
 
@@ -85,7 +95,7 @@ def test_a_puzzle_has_a_cell_more_with_its_tiles_in_place(photographs: list[np.n
     patch = replace(recipe.views[1], ops=tuple(op for op in recipe.views[1].ops or () if op.type in kept))
     recipe = Recipe((patch,), name="tiles")
     made = remake(open_source(photographs), recipe, samples=1, engine="torch")
-    cells = _cells(made, recipe, 0)
+    cells = [_cell(each) for each in pictured_views(made, recipe, 0)]
     assert len(cells) == 10
     whole = np.asarray(cells[-1])[:192].astype(float)
     top, left, height, width = made.params["patch/0"]["crop"]["box"][0].tolist()
@@ -101,7 +111,7 @@ def test_views_that_are_not_there_share_one_crossed_out_cell(photographs: list[n
     recipe = vm.recipe("context")
     made = remake(open_source(photographs), recipe, samples=1, engine="torch")
     present = sum(bool(made.params[i.name]["tiles"]["present"][0]) for i in recipe.instances)
-    cells = _cells(made, recipe, 0)
+    cells = [_cell(each) for each in pictured_views(made, recipe, 0)]
     assert 0 < present < 96 and len(cells) == present + 1
     assert (np.asarray(cells[-1])[20:60, 90:100] == 238).all()
 
@@ -129,7 +139,7 @@ def test_a_view_that_needs_a_model_is_shown_up_to_there(photographs: list[np.nda
     """LCI's class 1 stops before inpainting, at 80 px; class 0 does so in the half of a block that is autoencoded."""
     recipe = vm.recipe("lci_stl10")
     made = remake(open_source(photographs), recipe, samples=4)
-    assert not made.views and len(_cells(made, recipe, 0)) == 6
+    assert not made.views and len(pictured_views(made, recipe, 0)) == 6
     for row in range(4):
         view, ops, stop = _view(made, recipe, recipe.instances[1], row)
         assert view.shape == (3, 80, 80) and stop is not None and stop.type == "inpaint"
@@ -175,3 +185,17 @@ def test_a_sample_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
     write_shard(tmp_path / "a.tar", [("bad", {"jpg": b"\xff\xd8 not a picture"})])
     with pytest.raises(ValueError, match=r"a\.tar: bad\.jpg"):
         remake(open_source(tmp_path / "a.tar"), vm.recipe("mae"), index=[0])
+
+
+def test_a_small_image_is_enlarged_before_frames_are_drawn(pictures: list[np.ndarray]) -> None:
+    source, recipe = open_source(pictures), vm.recipe("simclr_cifar")
+    made = remake(source, recipe, samples=1)
+    height, width, _ = made.images[0].shape
+    times = 300 // max(height, width)
+    shown = pictured_image(made, recipe, 0, source, large_px=300)
+    assert shown.pixels.shape == (times * height, times * width, 3) and times >= 4
+    top, left = (times * side for side in made.params["global/1"]["crop"]["box"][0][:2].tolist())
+    green = np.array([60, 180, 75])  # the second view's frame, drawn last, begins there
+    assert (shown.pixels[top, left:left + 9] == green).all() and (shown.pixels[top:top + 9, left] == green).all()
+    assert [each.frame for each in pictured_views(made, recipe, 0)] == ["#e6194b", "#3cb44b"]
+    assert shown.captions[1] == f"{width}x{height} px" and shown.frame is None
