@@ -104,6 +104,20 @@ def preview(words: Annotated[list[str], typer.Argument(metavar="RECIPE data=... 
     return 0
 
 
+@app.command(context_settings=ANY_WORDS)
+def report(words: Annotated[list[str], typer.Argument(metavar="RUN... [KEY=VALUE]...")]) -> int:
+    """Write one HTML file about RUN, the folder of a training, or about several side by side; it needs nothing else to be seen.
+
+    Configuration and what made it, curves, health of features, speed and waiting, the views that the network saw, what
+    evaluations found, each with its command, and the pictures in the folder. out=FILE.html: RUN/report.html, of several runs
+    report.html. data=PATTERN: in place of where the run found its images. open=true: in the browser, too.
+    """
+    from viewmill.evaluation.report.command import main as run
+    from viewmill.train import read
+
+    return run(words, read)
+
+
 @app.command(name="list")
 def list_names(what: Annotated[str, typer.Argument(metavar="methods|recipes")]) -> int:
     """Print the METHODS or the RECIPES there are, and where each comes from."""

@@ -1,0 +1,1 @@
+"""One HTML file about runs, with everything inside: configuration, curves, health, speed, views, evaluations and pictures."""
