@@ -57,9 +57,14 @@ PASSES = 2**62
 
 
 def run(words: Sequence[str]) -> int:
-    """METHOD key=value ...: train, and return the exit status: 0 at the end and after SIGTERM, 130 after SIGINT."""
+    """METHOD key=value ...: train, write the report, and return the exit status: 0 at the end and after SIGTERM, 130 after
+    SIGINT."""
     config, recipe = read(words)
     summary = train(config, recipe)
+    if config.report and summary["rank"] == 0 and not summary["stopped"]:
+        from viewmill.evaluation.report.command import of_training  # what a run that leaves none need not load
+
+        print(of_training(Path(config.out), read), flush=True)
     if summary["stopped"] and summary["rank"] == 0:
         name = signal.Signals(summary["stopped"]).name
         kept = f", checkpoint in {config.out}/checkpoints" if summary["step"] else ""

@@ -28,8 +28,8 @@ Read = Callable[[Sequence[str]], tuple[RunConfig, Recipe]]
 FORMAT = 1
 SIGN = "key"  # of the folder that a cell is made in: whose it is
 
-_UNNAMED = {"data", "out", "device", "torch_threads", "resume", "log_every", "data_wait_budget", "tensorboard", "remote", "knn",
-            "health", "checkpoint", "sync_bn"}
+_UNNAMED = {"data", "out", "device", "torch_threads", "resume", "log_every", "data_wait_budget", "tensorboard", "report",
+            "remote", "knn", "health", "checkpoint", "sync_bn"}
 """Keys of a run that move no weight: where, how fast, what is written; and over ranks, since a cell is trained by one process.
 Of the loader's, only the order moves any."""
 _ORDER = ("shuffle", "lanes", "window")

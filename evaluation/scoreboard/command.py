@@ -19,7 +19,7 @@ from .making import Failed, Interrupted, Maker
 from .settings import BenchConfig, Settings, manual, parts, read
 from .table import in_markdown, table_of
 
-TRAIN_WORDS = ("tensorboard=false", "checkpoint.minutes=1", "checkpoint.keep=1")
+TRAIN_WORDS = ("tensorboard=false", "report=false", "checkpoint.minutes=1", "checkpoint.keep=1")
 """Of every training, none of which moves a weight."""
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from viewmill import train as training
 from viewmill.models.training import checkpoint, metrics
 
-from .runs import last_state, mae_words, run
+from .runs import THREE_EPOCHS, last_state, mae_words, run, words
 
 
 def test_a_run_leaves_config_metrics_checkpoint_and_curves(unbroken: Path) -> None:
@@ -28,6 +28,17 @@ def test_a_run_leaves_config_metrics_checkpoint_and_curves(unbroken: Path) -> No
     assert config["config"]["batch_size"] == 16 and config["recipe"]["name"] == "simclr_cifar" and "torch" in config["versions"]
     assert [p.name for p in checkpoint.written(unbroken / "checkpoints")] == ["step-00000015.pt"]
     assert Image.open(unbroken / "curves.png").width > 600
+
+
+def test_a_run_ends_by_writing_its_report_unless_it_is_told_not_to(
+        shards: Path, unbroken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = unbroken / "report.html"
+    assert training.run(words(shards, unbroken, *THREE_EPOCHS, "report=false")) == 0  # it is at its end
+    assert not report.exists() and "report " not in capsys.readouterr().out
+    assert training.run(words(shards, unbroken, *THREE_EPOCHS)) == 0
+    assert f"report     {report}, " in capsys.readouterr().out
+    text = report.read_text()
+    assert text.count('class="sample"') == 4 and "They could not" not in text and "untrained" in text
 
 
 def test_the_rate_warms_up_and_ends_near_zero(unbroken: Path) -> None:
