@@ -27,7 +27,7 @@ from ..models.training.manual import rows
 from ..models.training.overrides import filled, plain, split
 from ..models.training.step import autocast_for
 from ..pipelines.remote.options import Remote
-from ..pipelines.source import open_source
+from ..pipelines.source import Source, open_source
 from . import pseudo_labels
 from .dense import TASKS
 from .figures import COMMANDS
@@ -171,10 +171,8 @@ def evaluate(name: str, what: str, config: EvalConfig, own: Any, world: process.
     process.seed_all(config.seed)
     encoder = open_encoder(what, backbone=config.backbone, image_px=config.image_px, pretrained=config.pretrained,
                            weights_key=config.weights_key, view=config.view, head_layers=config.head_layers).to(world.device)
-    remote = Remote(**{**asdict(config.remote), "storage_options": config.remote.storage_options or {}})
     protocol = PROTOCOLS[name]
-    taught, asked = ((open_labelled if protocol.several else open_source)(data, remote=remote)
-                     for data in (config.data, config.test_data))
+    taught, asked = opened(name, config)
     several = isinstance(taught, MultiLabelSource)
     train = Pictures(taught, config.max_images, f"data={config.data}", threads, unlabelled=protocol.unlabelled or several)
     test = Pictures(asked, config.max_test_images, f"test_data={config.test_data}", threads, unlabelled=several)
@@ -199,6 +197,13 @@ def evaluate(name: str, what: str, config: EvalConfig, own: Any, world: process.
             save(out, name, result, arrays, test.index)
             task.say(f"{in_words(name, result)}\nresult     {out / f'{name}.json'}")
     return result
+
+
+def opened(name: str, config: EvalConfig) -> tuple[Source, Source]:
+    """The sources of a protocol's training and test pictures. Raises ValueError or DataError, one line."""
+    remote = Remote(**{**asdict(config.remote), "storage_options": config.remote.storage_options or {}})
+    reading = open_labelled if PROTOCOLS[name].several else open_source
+    return reading(config.data, remote=remote), reading(config.test_data, remote=remote)
 
 
 def default_out(what: str) -> str:

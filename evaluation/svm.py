@@ -20,6 +20,7 @@ from ..models.training import process
 from ..models.training.config import key
 from .average_precision import mean_average_precision
 from .multilabel import MultiLabelSource, targets
+from .pseudo_labels import ClusterConfig, seen_by
 from .resumable import folder_of
 from .task import Task
 
@@ -42,6 +43,10 @@ class SvmConfig:
                                                     "benchmark's script, or left out of its training; test pictures never count",
                                                     "negative")
     max_iter: int = key("passes of a fit at most", 2000)
+    layer: str | None = key("whose map the machines stand on, as eval layers names them, for example stage3; null: the encoder's "
+                            "features", None)
+    pool: Literal["max", "average"] = key("how a map is reduced", "average")
+    values: int = key("to about so many values", 9000)
 
     def __post_init__(self) -> None:
         if self.costs is not None and (not self.costs or min(self.costs) <= 0):
@@ -51,51 +56,59 @@ class SvmConfig:
                              f"{self.folds}, {self.max_iter}")
         if not self.positive_weight > 0:
             raise ValueError(f"positive_weight needs a number above 0, got {self.positive_weight}")
+        if self.values < 1:
+            raise ValueError(f"values needs a whole number of at least 1, got {self.values}")
 
 
 def run(task: Task, config: SvmConfig) -> dict[str, Any]:
     """{"map_11_point", "map_all_point", "map_summed": means over classes, "by_class": each class's, None where no test picture
     shows it, "costs": each class's choice, "converged": whether all fits did, "arrays": {"score", "target"} of the test pictures;
-    where each shows one class "top1" and "correct" too, the highest score's}. VOC07's published figure is map_all_point.
+    where each shows one class "top1" and "correct" too, the highest score's}. A class that no picture shows has no machine.
+    VOC07's published figure is map_all_point.
 
     Ranks share the classes. Choices of an interrupted evaluation are kept. Raises ValueError, one line, for what the user can
     mend.
     """
     width = max(targets(pictures).shape[1] for pictures in (task.train, task.test))
     wanted = targets(task.test, width)
-    train, test = task.features("train"), task.features("test")
+    of_layer = ClusterConfig("unset", layer=config.layer, pool=config.pool, values=config.values)
+    seen = seen_by(task.encoder.to(task.device), of_layer)
+    kind = "features" if seen is None else f"{config.layer} {config.pool} {config.values}"
+    train, test = (task.features(part, see=seen, kind=kind) for part in ("train", "test"))
     shown = targets(task.train, width)[np.searchsorted(task.train.index, train.index.numpy())]
     rows, asked = (unit(part.x.double().numpy()) if config.normalize else part.x.double().numpy() for part in (train, test))
     costs = config.costs or GRIDS[config.grid]
     _check(task, shown, wanted, config, len(costs))
     job = {"encoder": task.encoder.fingerprint, "images": task.train.subset().fingerprint, "costs": list(costs),
            "folds": config.folds, "positive_weight": config.positive_weight, "normalize": config.normalize,
-           "difficult": config.difficult, "max_iter": config.max_iter}
+           "difficult": config.difficult, "max_iter": config.max_iter, "kind": kind}
     folder = folder_of(job, task.out, "svm")
 
     def one(number: int) -> tuple[float, bool, np.ndarray]:
         return of_class(rows, shown[:, number], asked, config, costs, folder / f"{number:05d}.json")
 
-    own = range(task.world.rank, width, task.world.size)
+    used = np.flatnonzero((shown == 1).any(0) | (wanted == 1).any(0)).tolist()
+    own = used[task.world.rank :: task.world.size]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # large costs seldom converge, and are seldom chosen
         with ThreadPoolExecutor(max(task.threads, torch.get_num_threads())) as pool:  # LinearSVC computes without Python's lock
             found = dict(zip(own, pool.map(one, own), strict=True))
     found = {number: of for each in process.gather(task.world, found) for number, of in each.items()}
     score = np.full((len(task.test), width), -np.inf)  # of a picture that cannot be read: behind all others
-    score[np.searchsorted(task.test.index, test.index.numpy())] = np.stack([found[number][2] for number in range(width)], 1)
+    for number in used:
+        score[np.searchsorted(task.test.index, test.index.numpy()), number] = found[number][2]
     means, by_class = mean_average_precision(score, wanted)
     names = getattr(task.train.source, "names", ())
     names = names if len(names) == width else [str(number) for number in range(width)]
     result: dict[str, Any] = {
         **means, "by_class": {kind: {name: None if np.isnan(value) else value for name, value in zip(names, values, strict=True)}
                               for kind, values in by_class.items()},
-        "costs": {name: found[number][0] for number, name in enumerate(names)},
+        "costs": {names[number]: found[number][0] for number in used},
         "chosen_on": f"{config.folds}-fold cross-validation" if len(costs) > 1 else "nothing to choose",
         "converged": all(converged for _, converged, _ in found.values()), "classes": width, "train_images": len(train),
         "test_images": len(test), "arrays": {"score": score.astype(np.float32), "target": wanted}}
     if not isinstance(task.test.source, MultiLabelSource):
-        result["correct"] = np.isfinite(score[:, 0]) & (score.argmax(1) == task.test.label)
+        result["correct"] = np.isfinite(score).any(1) & (score.argmax(1) == task.test.label)
         result["top1"] = float(result["correct"].mean())
     return result
 
@@ -139,7 +152,8 @@ def fitted_well(model: LinearSVC, x: np.ndarray, y: np.ndarray, folds: int) -> f
 
 def _check(task: Task, shown: np.ndarray, wanted: np.ndarray, config: SvmConfig, costs: int) -> None:
     counts, needed = (shown == 1).sum(0), config.folds if costs > 1 else 1
-    short = [int(each) for each in np.flatnonzero(np.minimum(counts, len(shown) - counts) < needed)]
+    somewhere = (counts > 0) | (wanted == 1).any(0)
+    short = [int(each) for each in np.flatnonzero(somewhere & (np.minimum(counts, len(shown) - counts) < needed))]
     if short:
         raise ValueError(f"{task.train.name}: {counts[short[0]]} of its {len(shown)} pictures show class {short[0]}; its machine "
                          f"needs {needed} that do and as many that do not; give more pictures" +

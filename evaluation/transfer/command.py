@@ -44,7 +44,7 @@ class DataSet:
 
 
 def main(words: Sequence[str]) -> int:
-    """Run `viewmill eval transfer WORDS`; under torchrun every rank calls it. All words are read before the first set is judged.
+    """Run `viewmill eval transfer WORDS`; under torchrun every rank calls it. All sets are opened before the first is judged.
     The exit status is 130 after SIGINT, else 0. Raises ValueError, one line."""
     from .. import command  # which has this among its own commands
 
@@ -57,6 +57,8 @@ def main(words: Sequence[str]) -> int:
     jobs = {name: command.read([config.by, names[0], f"data={of.data}", f"test_data={of.test_data}", *rest,
                                 *([f"metric={of.metric}"] if of.metric and config.by == "logistic" else []),
                                 f"out={out / 'transfer' / name}"]) for name, of in sets.items()}
+    for protocol, _, common, _ in jobs.values():
+        command.opened(protocol, common)
     world = process.start(next(iter(jobs.values()))[2].device)
     began, found = time.monotonic(), {}
     try:

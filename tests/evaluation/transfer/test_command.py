@@ -63,6 +63,14 @@ def test_any_protocol_may_judge(run_folder: str, root: Path, capsys: pytest.Capt
     assert json.loads((root / "out" / "transfer" / "pets" / "knn.json").read_text())["by_k"] == {"3": 1}
 
 
+def test_a_set_that_is_not_there_is_found_before_the_first_is_judged(run_folder: str, root: Path,
+                                                                     capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["transfer", run_folder, f"root={root}", "sets=[mine]", "later.data=no/x.tar", "later.test_data=no/y.tar", "c=1"]
+    assert cli.main(["eval", *line]) == 2
+    said = capsys.readouterr()
+    assert "no/x.tar" in said.err and "set        " not in said.out
+
+
 def test_words_belong_to_a_set_to_the_command_or_to_every_set(tmp_path: Path) -> None:
     config, sets, rest = read(["RUN", "CIFAR-10.data=a", "CIFAR-10.test_data=b", "x.data=c", "x.test_data=d",
                                "x.metric=mean_per_class", "remote.attempts=3", "c=1", "by=logistic"])
