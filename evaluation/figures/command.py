@@ -54,6 +54,8 @@ KINDS = {
                             takes=("data",)),
 }
 
+EVERY = "all"
+
 
 @dataclass(frozen=True)
 class FigureConfig(EvalConfig):
@@ -76,6 +78,8 @@ class FigureConfig(EvalConfig):
 
 def main(words: Sequence[str]) -> int:
     """Run `viewmill eval figure WORDS` and print what came of it. Raises ValueError, one line."""
+    if next((word for word in words if "=" not in word), None) == EVERY:
+        return every(words)
     kind, what, config, own = read(words)
     world = process.start(config.device)
     try:
@@ -88,6 +92,34 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
+def every(words: Sequence[str]) -> int:
+    """Draw every kind that can be, each as by a command of its own; the others are named, with the reason."""
+    drawn = 0
+    for kind in KINDS:
+        try:
+            drawn += main(words_of(kind, words)) == 0
+        except ValueError as error:
+            print(f"{kind:<10} left out: {error}", flush=True)
+    if not drawn:
+        raise ValueError("not one figure could be drawn; the reasons are above")
+    return 0
+
+
+def words_of(kind: str, words: Sequence[str]) -> list[str]:
+    """The words of one kind, of those that ask for every. What is shown of one set of pictures is shown of test_data, if it is
+    given. Raises ValueError for a key that figures do not share, and for out."""
+    known = {f.name for f in fields(FigureConfig)} - {"out"}
+    given = dict(split(word) for word in words if "=" in word)
+    for name in given:
+        if name.partition(".")[0] not in known:
+            raise ValueError(f"{name}= is not for every figure; draw the one it is for, as in viewmill eval figure {kind} ...")
+    if KINDS[kind].needs == ("data",) and "test_data" not in KINDS[kind].takes and "test_data" in given:
+        given["data"] = given["test_data"]
+    unused = {"data", "test_data"} - {*KINDS[kind].needs, *KINDS[kind].takes}
+    names = [word for word in words if "=" not in word]
+    return [kind, *names[1:], *(f"{name}={text}" for name, text in given.items() if name not in unused)]
+
+
 def command_of(words: Sequence[str]) -> list[str]:
     return ["viewmill", "eval", "figure", *words]
 
@@ -97,7 +129,8 @@ def read(words: Sequence[str]) -> tuple[str, str, FigureConfig, Any]:
     names = [word for word in words if "=" not in word]
     if not names or names[0] not in KINDS:
         close = f"; {nearest(names[0], list(KINDS))}" if names else ""
-        raise ValueError(f"which figure? viewmill eval figure KIND ENCODER data=..., KIND one of {', '.join(KINDS)}{close}")
+        raise ValueError(f"which figure? viewmill eval figure KIND ENCODER data=..., KIND one of {', '.join(KINDS)}, or {EVERY}"
+                         f"{close}")
     kind = KINDS[names[0]]
     if len(names) != 2:
         raise ValueError(f"viewmill eval figure {names[0]} needs one encoder, a run's folder, a checkpoint, a file of weights or "
@@ -135,10 +168,11 @@ def draw(kind: str, what: str, config: FigureConfig, own: Any, world: process.Wo
 
 def manual(kind: str | None = None, *words: str) -> str:
     """All keys, of one kind or of every one. Raises ValueError for an unknown kind."""
-    if kind is not None and kind not in KINDS:
-        raise ValueError(f"viewmill eval figure has no {kind!r}; {nearest(kind, list(KINDS))}")
-    lines = [HEAD, "Figures:", *(f"  {name:<16} {each.about}" for name, each in KINDS.items()), ""]
-    for name in KINDS if kind is None else (kind,):
+    if kind is not None and kind not in (*KINDS, EVERY):
+        raise ValueError(f"viewmill eval figure has no {kind!r}; {nearest(kind, [*KINDS, EVERY])}")
+    lines = [HEAD, "Figures:", *(f"  {name:<16} {each.about}" for name, each in KINDS.items()),
+             f"  {EVERY:<16} every one that can be drawn, where only keys of all may be given", ""]
+    for name in KINDS if kind in (None, EVERY) else (kind,):
         lines += [f"Keys of {name}:", *rows(describe(type(KINDS[name].defaults()))), ""]
     return "\n".join([*lines, "Keys of all:", *rows(describe(FigureConfig))])
 
@@ -151,4 +185,5 @@ that lie in its folder.
 
   viewmill eval figure embedding runs/simclr data='cifar10/test-*.tar'
   viewmill eval figure pca runs/dino data=photographs/ image_px=96
+  viewmill eval figure all runs/simclr data='cifar10/train-*.tar' test_data='cifar10/test-*.tar'
 """

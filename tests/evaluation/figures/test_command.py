@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from viewmill import cli
 from viewmill.evaluation.command import manual
+from viewmill.evaluation.figures import command
 from viewmill.evaluation.figures.command import KINDS, FigureConfig, read
 from viewmill.evaluation.figures.figure import read as read_figure
 from viewmill.models.training import process
@@ -51,6 +52,29 @@ def test_every_kind_has_a_drawing_room_and_its_keys_are_told() -> None:
     assert all(f"Keys of {name}:" in everything and f"  {name} " in everything for name in KINDS)
     assert "figure" in manual() and manual("attention") == manual("figure", "attention") and "mass=null" in manual("attention")
     assert "clusters=" in manual("pseudo_labels", "runs/x")
+
+
+def test_all_draws_each_that_can_be_by_a_command_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {name: KINDS[name] for name in KINDS if name not in ("embedding", "confusion")}  # others are drawn faster
+    monkeypatch.setattr(command, "KINDS", few)
+    write_run(tmp_path / "run")
+    data, test = write_tar(tmp_path / "a.tar", 30, 1), write_tar(tmp_path / "b.tar", 45, 2)
+    words = [str(tmp_path / "run"), f"data={data}", f"test_data={test}", "device=cpu"]
+    assert cli.main(["eval", "figure", "all", *words]) == 0
+    there = sorted(path.stem for path in (tmp_path / "run" / "figures").iterdir())
+    assert there == ["filters", "neighbours", "pca"]
+    out = capsys.readouterr().out
+    assert "attention  left out: backbone ConvNet4 has no class token" in out
+    assert "reconstructions left out: simclr of " in out
+    commands = {name: read_figure(tmp_path / "run" / "figures" / f"{name}.png").command[3:] for name in there}  # type: ignore[union-attr]
+    assert commands["neighbours"] == ("neighbours", *words)
+    assert commands["filters"] == ("filters", words[0], "device=cpu")
+    assert commands["pca"] == ("pca", words[0], f"data={test}", "device=cpu")
+    assert cli.main(["eval", "figure", "all", words[0], "samples=3"]) == 2
+    captured = capsys.readouterr()
+    assert "samples= is not for every figure; draw the one it is for, as in viewmill eval figure attention" in captured.out
+    assert "not one figure could be drawn" in captured.err
 
 
 def test_keys_of_a_kind_and_of_all_are_told_apart() -> None:
