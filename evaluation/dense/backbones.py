@@ -10,7 +10,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.models.convnext import LayerNorm2d
 from torchvision.ops import FeaturePyramidNetwork
 
@@ -209,14 +208,6 @@ def dilate(resnet: Any, output_stride: int) -> None:
                         layer.dilation = layer.padding = (own, own)
                 elif isinstance(layer, nn.AvgPool2d):
                     layer.kernel_size = layer.stride = 1
-
-
-def freeze_norms(module: nn.Module) -> list[_BatchNorm]:
-    """Have the batch norms inside keep their statistics and their gains; those that have to be in evaluation mode for it."""
-    frozen = [part for part in module.modules() if isinstance(part, _BatchNorm)]
-    for part in frozen:
-        part.requires_grad_(False)
-    return frozen
 
 
 def _power_of_two(value: float) -> int:

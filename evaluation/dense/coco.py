@@ -57,19 +57,19 @@ def _scene(path: Path, size_hw: tuple[int, int], annotations: list[Mapping[str, 
     area = [each.get("area", each["bbox"][2] * each["bbox"][3]) for each in annotations]
     shapes: tuple[Mask, ...] = ()
     if masks:
-        shapes = tuple(_mask(each) for each, keep in zip(annotations, whole, strict=True) if keep)
+        shapes = tuple(_mask(each, path) for each, keep in zip(annotations, whole, strict=True) if keep)
     return Scene(path, size_hw, boxes[whole], np.array([label[each["category_id"]] for each in annotations], np.int64)[whole],
                  crowd[whole], np.zeros(int(whole.sum()), bool), np.array(area, np.float64)[whole], shapes)
 
 
-def _mask(annotation: Mapping[str, Any]) -> Mask:
+def _mask(annotation: Mapping[str, Any], path: Path) -> Mask:
     shape = annotation.get("segmentation")
     if isinstance(shape, dict):
         return Runs(shape["counts"])
     parts = [np.asarray(part, np.float64) for part in shape or []]
     if not parts or any(part.ndim != 1 or len(part) < 6 or len(part) % 2 for part in parts):
-        raise ValueError(f"annotation {annotation.get('id')} has no mask (segmentation: polygons of three corners at least, or "
-                         "runs); use masks=false for boxes alone")
+        raise ValueError(f"annotation {annotation.get('id')}, of {path}, has no mask (segmentation: polygons of three corners at "
+                         "least, or runs); use masks=false for boxes alone")
     return Polygons(tuple(parts))
 
 

@@ -69,11 +69,6 @@ class Scenes:
     def __len__(self) -> int:
         return len(self.scenes)
 
-    @property
-    def masked(self) -> bool:
-        """Whether every thing has a mask."""
-        return all(len(scene.masks) == len(scene.label) for scene in self.scenes)
-
     @cached_property
     def fingerprint(self) -> str:
         """Of the files' names and all that is said of them, pixels and masks' shapes apart."""

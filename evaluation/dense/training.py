@@ -39,13 +39,11 @@ def trained(network: nn.Module, backbone: nn.Module, losses: Losses, feed: Feed[
     world = place.world
     if of.batch_size % world.size:
         raise ValueError(f"batch_size={of.batch_size} is for all ranks together; {world.size} ranks need a whole share each")
-    frozen: list[_BatchNorm] = []
-    if of.norms == "frozen":
-        frozen = [part for part in backbone.modules() if isinstance(part, _BatchNorm)]
-        for part in frozen:
-            part.requires_grad_(False)
-    elif world.size > 1:
+    if world.size > 1:
         over_ranks(network, world.device)
+    frozen = [part for part in backbone.modules() if isinstance(part, _BatchNorm)] if of.norms == "frozen" else []
+    for part in frozen:
+        part.requires_grad_(False)
     network.to(world.device)
     work = Training(network, backbone, frozen, losses, feed, of, place)
     process.seed_all(place.seed, world.rank)

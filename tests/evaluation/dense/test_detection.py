@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from viewmill.evaluation.dense.placement import Placement, whole
 from viewmill.evaluation.dense.scenes import Scenes
 from viewmill.evaluation.dense.surroundings import Surroundings
 from viewmill.evaluation.dense.training import Training
+from viewmill.evaluation.encoder import fingerprint_of
 from viewmill.evaluation.resumable import Stopped
+from viewmill.models.training.process import World
 
 from .sets import picture, small, write_coco, write_voc
 
@@ -122,6 +125,7 @@ def test_boxes_are_worked_out_in_full_precision() -> None:
 
 
 def scenes(tmp_path: Path) -> tuple[Scenes, Scenes]:
+    tmp_path.mkdir(exist_ok=True)
     paths = write_coco(tmp_path, "train2017", 6), write_coco(tmp_path, "val2017", 2, 20)
     return coco.read(paths[0]), coco.read(paths[1])
 
@@ -194,6 +198,33 @@ def test_voc_s_lists_have_voc_s_figures_too(tmp_path: Path) -> None:
     of, place = config(data="trainval.txt", test_data="test.txt", steps=1), Surroundings(tmp_path / "out", say=lambda text: None)
     found = detection.run(small("resnet18", 48, width=0.125), train, test, of, place)
     assert set(found["voc"]) == {"AP", "AP50", "AP75", "AP50_all"}
+
+
+def on_a_rank(root: str) -> tuple[str, bool]:
+    """What this rank's network is in the end; whether what ranks found together is what it finds alone, picture by picture."""
+    rank, ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    place = Surroundings(Path(root) / "out", World(rank, ranks, rank, ranks, torch.device("cpu")), say=lambda text: None)
+    networks: list[Any] = []
+    detections, (train, test) = detection.detections, scenes(Path(root) / str(rank))
+    of, kept = config(steps=2).schedule(), []
+
+    def seen(network: Any, *more: Any) -> Any:
+        networks.append(network)
+        kept.extend(detections(network, *more))
+        return kept
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(detection, "detections", seen)
+        detection.run(small("resnet18", 48, width=0.125), train, test, config(steps=2), place)
+    alone = detections(networks[0], test, of, Surroundings(place.out))
+    same = all(np.array_equal(one.boxes, other.boxes) for one, other in zip(kept, alone, strict=True))
+    return fingerprint_of(networks[0]), same and sum(len(each.boxes) for each in kept) > 0
+
+
+@pytest.mark.slow
+def test_two_ranks_end_with_one_network_and_share_the_pictures(tmp_path: Path, world: Callable[..., list[Any]]) -> None:
+    first, second = world(2, on_a_rank, str(tmp_path))
+    assert first == second and first[1]
 
 
 @pytest.mark.slow
