@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from viewmill.augment import presets
+from viewmill.cli import main
 from viewmill.evaluation import export as exporting
 from viewmill.evaluation.encoder import Encoder, of_method, open_encoder
 from viewmill.evaluation.export import export, shown_of
@@ -92,7 +93,7 @@ def test_timm_opens_a_run_s_transformer_with_the_same_bits(tmp_path: Path, name:
 
 
 @pytest.mark.parametrize(("name", "image_px", "sizes"), [
-    ("resnet10t", 96, {}), ("swin_tiny_patch4_window7_224", 64, {"embed_dim": 24, "window": 4}), ("convnext_atto", 64, {}),
+    ("test_resnet", 96, {}), ("swin_tiny_patch4_window7_224", 64, {"embed_dim": 24, "window": 4}), ("test_convnext", 64, {}),
     ("vit_tiny_patch16_224.augreg_in21k", 48, {"embed_dim": 24, "depth": 1, "heads": 2})])
 def test_timm_opens_its_own_networks_with_the_same_bits(tmp_path: Path, name: str, image_px: int, sizes: dict[str, int]) -> None:
     config = same(of_backbone(name, image_px, **sizes), tmp_path / "out", "timm")
@@ -144,9 +145,9 @@ def test_what_a_layout_has_not_is_refused_in_one_line(tmp_path: Path) -> None:
         (open_encoder("convnet4", pretrained=False, image_px=32), "timm", "timm has no ConvNet4: the run itself"),
         (open_encoder("convnet4", pretrained=False, image_px=32), "torchvision", "torchvision has no convnet4: its ResNets"),
         (open_encoder("convnet4", pretrained=False, image_px=32), "huggingface", "which convnet4 is not; use to=timm"),
-        (of_backbone("resnet10t", 32), "timm", "no stem for small pictures among their arguments; use to=torchvision"),
-        (of_backbone("resnet10t", 32), "huggingface", "no stem for small pictures; use to=torchvision"),
-        (of_backbone("resnet10t", 96), "torchvision", "torchvision has no resnet10t; its ResNets are resnet18, "),
+        (of_backbone("test_resnet", 32), "timm", "no stem for small pictures among their arguments; use to=torchvision"),
+        (of_backbone("test_resnet", 32), "huggingface", "no stem for small pictures; use to=torchvision"),
+        (of_backbone("test_resnet", 96), "torchvision", "torchvision has no test_resnet; its ResNets are resnet18, "),
     ]
     for encoder, to, line in cases:
         with pytest.raises(ValueError) as raised:
@@ -192,3 +193,10 @@ def test_the_command_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFi
         with pytest.raises(ValueError, match=line):
             exporting.main(words)
     assert "to=timm|torchvision|huggingface" in exporting.manual()
+
+
+def test_the_command_line_knows_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export"]) == 0 and main(["export", "--help"]) == 0
+    assert capsys.readouterr().out.count("Usage: viewmill export ENCODER OUT to=timm|torchvision|huggingface") == 2
+    assert main(["export", "nowhere/run", "out", "to=timm"]) == 2
+    assert "there is no run and no file nowhere/run" in capsys.readouterr().err

@@ -142,13 +142,12 @@ def test_a_resnet_alone(deep: bool, stem: int, planes: int) -> None:
 def test_networks_of_the_published_sizes_are_told_from_shapes() -> None:
     # Without memory: only names and shapes count.
     with torch.device("meta"):
-        for width, depth, patch, side, heads in ((384, 12, 8, 28, 6), (768, 12, 16, 14, 12), (1024, 24, 16, 14, 16),
-                                                 (1280, 32, 14, 16, 16)):
+        for width, depth, patch, side, heads in ((384, 12, 8, 28, 6), (1280, 32, 14, 16, 16)):
             shapes = files.vit(width, 4 * width, depth, patch, side)
             vit: Any = plain_vit({name: torch.empty(shape) for name, shape in shapes.items()})
             assert (vit.embed_dim, len(vit.blocks), vit.blocks[0].attn.num_heads) == (width, depth, heads)
             assert vit.patch_embed.img_size == (patch * side, patch * side)
-        for depths, times, million in (((3, 4, 6, 3), 1, 23.5), ((3, 4, 6, 3), 2, 94.0), ((3, 24, 36, 3), 2, 250.5)):
+        for depths, times, million in (((3, 4, 6, 3), 1, 23.5), ((3, 4, 6, 3), 2, 94.0)):
             shapes = files.resnet(depths, 64 * times, 64 * times)
             network = resnet({name: torch.empty(shape) for name, shape in shapes.items()})
             assert network.num_features == 2048 * times
