@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from .network import Features, Layout, Network, tensors_of
+from .network import Features, Layout, Network, Shown, tensors_of
 
 BEIT = "beit_base_patch16_224"
 """The architecture that a transformer with relative positions is said to be, whose sizes are then stated."""
@@ -41,6 +43,51 @@ def timm_layout(network: Network) -> Layout:
 def _opened(folder: Path) -> Features:
     module: nn.Module = timm.create_model(f"local-dir:{folder}", pretrained=True)
     return module.eval()
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A network of timm's from a folder in this layout, without a classifier, and how its configuration says that pictures are
+    shown. dim: of its features."""
+
+    module: nn.Module
+    architecture: str
+    dim: int
+    shown: Shown
+
+
+def is_timm_folder(folder: Path) -> bool:
+    """Whether there is a config.json that names an architecture, as timm's do, and neither a run's nor transformers'."""
+    return "architecture" in _configuration(folder)
+
+
+def open_timm_folder(folder: Path) -> Folder:
+    """What `viewmill export to=timm` wrote, or a snapshot of one of timm's networks on the Hugging Face hub; a classifier is left
+    out. Raises ValueError, one line, where timm does not open it."""
+    name = str(_configuration(folder).get("architecture"))
+    try:
+        module = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0).eval()
+        known = timm.data.resolve_model_data_config(module)
+        channels, side, other = (int(each) for each in known["input_size"])
+        if side != other:
+            raise ValueError(f"pictures of {side} x {other} px, where square ones are needed")
+        with torch.no_grad():
+            dim = int(module(torch.zeros(1, channels, side, side)).shape[1])
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise ValueError(f"timm {timm.__version__} does not open {folder} as a {name} ({reason}); give a folder with config.json "
+                         "and model.safetensors, as viewmill export to=timm writes it") from error
+    crop = None if known["crop_mode"] == "squash" else float(known["crop_pct"])
+    return Folder(module, name, dim, Shown(side, channels, tuple(known["mean"]), tuple(known["std"]),
+                                           "bilinear" if known["interpolation"] == "bilinear" else "bicubic", crop))
+
+
+def _configuration(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and "pretrained_cfg" in found else {}
 
 
 def is_small_stem(module: nn.Module) -> bool:

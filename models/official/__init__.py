@@ -97,7 +97,7 @@ def find(state: Mapping[str, Any], key: str | None = None) -> tuple[Published, s
     for part, tensors in parts.items():
         if key is not None and part != key:
             continue
-        for place in sorted(_places(tensors), key=lambda at: (any(w in at.prefix for w in FOLLOWS), len(at.prefix))):
+        for place in sorted(_places(tensors), key=lambda at: (any(w in at.prefix for w in FOLLOWS), len(at.prefix), at.prefix)):
             own = {name.removeprefix(place.prefix): value for name, value in tensors.items() if name.startswith(place.prefix)}
             layout = layout_of(place)
             return Published(_network(place.family, own, layout), place.family, layout), part

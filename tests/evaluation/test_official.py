@@ -16,7 +16,7 @@ from tests.models.official import layouts as files
 from tests.models.official import references
 
 from .test_encoder import write_run
-from .test_export import opened_as_told
+from .test_export import of_run, opened_as_told
 
 CASES = {
     "dino": (files.dino, "DINO's ViT of width 64, 2 blocks of 1 heads and patches of 4 px of w.pth (teacher)", 12),
@@ -108,9 +108,35 @@ def test_what_came_in_goes_out_again(tmp_path: Path, name: str) -> None:
     torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-4)
 
 
+def test_registers_without_positions_go_out_as_they_came(tmp_path: Path) -> None:
+    state = files.drawn(files.vit(), 3) | {"register_tokens": torch.randn(1, 2, files.W)}
+    torch.save(state, tmp_path / "w.pth")
+    assert export(open_encoder(str(tmp_path / "w.pth")), tmp_path / "out", "timm").largest_difference == 0
+
+
 def test_a_width_that_timm_has_no_argument_for_is_refused_in_one_line(tmp_path: Path) -> None:
     torch.save(files.vicreg(), tmp_path / "w.pth")
     encoder = open_encoder(str(tmp_path / "w.pth"), image_px=64)
     with pytest.raises(ValueError, match=r"timm .* does not open VICReg's ResNet-14 .* so nothing was written to") as raised:
         export(encoder, tmp_path / "out", "timm")
     assert "\n" not in str(raised.value) and [path.name for path in tmp_path.iterdir()] == ["w.pth"]
+
+
+def test_a_folder_in_timm_s_layout_is_an_encoder_again(tmp_path: Path) -> None:
+    run = of_run(tmp_path / "run", "mae")
+    export(run, tmp_path / "out", "timm")
+    encoder = open_encoder(str(tmp_path / "out"))
+    images = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(encoder(images), run(images))
+    assert (encoder.dim, encoder.image_px, encoder.name) == (24, 32, f"vit_tiny_patch16_224 of {tmp_path / 'out'}")
+    norm, of_run_s = (next(op for op in view.instances[0].ops if isinstance(op, Normalize)) for view in (encoder.view, run.view))
+    assert (norm.mean, norm.std) == (of_run_s.mean, of_run_s.std)
+    with pytest.raises(ValueError, match=r"image_px=64: .* says that its pictures have 32 px; leave image_px out"):
+        open_encoder(str(tmp_path / "out"), image_px=64)
+    with pytest.raises(ValueError, match="backbone= and weights_key= go with a file of weights"):
+        open_encoder(str(tmp_path / "out"), backbone="resnet18")
+    (tmp_path / "out" / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"timm .* does not open .*out as a vit_tiny_patch16_224 .*; give a folder") as raised:
+        open_encoder(str(tmp_path / "out"))
+    assert "\n" not in str(raised.value)

@@ -92,6 +92,12 @@ def test_moco_v3_s_encoder_comes_before_its_momentum_encoder() -> None:
          lambda x: references.resnet(own(convolutional["state_dict"], "module.base_encoder."), x))
 
 
+def test_moco_s_queries_come_before_its_keys() -> None:
+    # MoCo v1 and v2, which nothing but the prefix names.
+    state = files.drawn(files.resnet(), 1, "module.encoder_k.") | files.drawn(files.resnet(), 3, "module.encoder_q.")
+    same({"state_dict": state}, "", "state_dict", 64, lambda x: references.resnet(own(state, "module.encoder_q."), x))
+
+
 def test_moco_v3_s_vit_s_has_twelve_heads_and_dino_s_six() -> None:
     state = files.drawn(files.vit(width=384, hidden=384, depth=1), 3)
     for file, who, heads in (({"state_dict": files.behind("module.base_encoder.", state)}, "MoCo v3", 12), (state, "", 6)):
