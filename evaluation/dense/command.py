@@ -43,7 +43,8 @@ def main(task: str, words: Sequence[str], default_out: Any) -> int:
     what, config = read(task, words)
     world = process.start(config.device)
     try:
-        evaluate(task, what, config, world, Path(config.out or default_out(what)))
+        line = shlex.join(["viewmill", "eval", task, *words])
+        evaluate(task, what, config, world, Path(config.out or default_out(what)), line)
     except Stopped as stopped:
         if world.rank == 0:
             print(f"{stopped}: viewmill eval {task} {shlex.join(words)}", flush=True)
@@ -69,8 +70,8 @@ def read(task: str, words: Sequence[str]) -> tuple[str, Any]:
     return names[0], config
 
 
-def evaluate(task: str, what: str, config: Any, world: process.World, out: Path) -> dict[str, Any]:
-    """What a task finds, as JSON-able data; out/TASK.json keeps it."""
+def evaluate(task: str, what: str, config: Any, world: process.World, out: Path, line: str) -> dict[str, Any]:
+    """What a task finds, as JSON-able data; out/TASK.json keeps it. line: the command that this is."""
     torch_threads, threads = process.split_cores(process.cores(), world.local_size, world.device.type == "cuda",
                                                  config.torch_threads, config.threads)
     torch.set_num_threads(torch_threads)
@@ -94,9 +95,10 @@ def evaluate(task: str, what: str, config: Any, world: process.World, out: Path)
             from . import segmentation
 
             found = segmentation.run(encoder, train, test, names, config, place)
+        settings = {**plain(config), "schedule": found.pop("schedule")}
         result = {"eval": task, "encoder": what, "name": encoder.name, "fingerprint": encoder.fingerprint, **found,
                   "seconds": round(time.monotonic() - began, 1), "pictures": len(train), "test_pictures": len(test),
-                  "config": plain(config), "viewmill": __version__}
+                  "command": line, "config": settings, "viewmill": __version__}
         if leader:
             save(out / f"{task}.json", result)
             place.say(f"{in_words(task, result)}\nresult     {out / f'{task}.json'}")

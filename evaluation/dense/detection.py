@@ -60,9 +60,8 @@ def run(encoder: Encoder, train: Scenes, test: Scenes, config: DetectionConfig, 
         result["mask"], result["mask_by_class"] = coco_figures(test, found, "mask")
     if config.of_voc:
         result["voc"] = voc_figures(test, found)
-    return result | {"protocol": config.protocol, "detection": asdict(of), "chosen_on": "nothing to choose", "steps": of.steps,
-                     "epochs": round(of.steps * of.batch_size / len(learnt), 3), "classes": len(train.names),
-                     "train_images": len(learnt), "test_images": len(test)}
+    return result | {"protocol": config.protocol, "schedule": asdict(of), "chosen_on": "nothing to choose", "steps": of.steps,
+                     "classes": len(train.names), "train_images": len(learnt), "test_images": len(test)}
 
 
 def placement(size_hw: tuple[int, int], of: Detection, seed: int, epoch: int, picture: int) -> Placement:

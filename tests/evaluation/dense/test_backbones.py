@@ -69,6 +69,7 @@ def test_a_transformer_of_relative_positions() -> None:
 def test_weights_that_no_map_depends_on_do_not_train() -> None:
     levels = Levels(encoder_of(backbone("alexnet", 67)[0], 67))
     trains = {name: p.requires_grad for name, p in levels.module.named_parameters()}
+    assert levels.channels == (64, 192, 256)  # conv1, conv2, and conv5 of the three at one resolution
     assert not trains["fc.0.weight"] and all(value for name, value in trains.items() if not name.startswith("fc."))
 
 

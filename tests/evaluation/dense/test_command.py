@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,8 @@ def test_things_are_found_and_the_figures_kept(tmp_path: Path, weights: str, cap
     kept = json.loads((tmp_path / "out" / "detection.json").read_text())
     assert (kept["eval"], kept["encoder"], kept["pictures"], kept["test_pictures"]) == ("detection", weights, 4, 3)
     assert set(kept["box"]) == set(kept["mask"]) == {"AP", "AP50", "AP75", "APs", "APm", "APl"} and "voc" not in kept
-    assert kept["config"]["sides_px"] == [24] and kept["detection"]["lr"] == 5e-5 and kept["config"]["lr"] is None
+    assert kept["command"] == shlex.join(["viewmill", "eval", *words])
+    assert kept["config"]["sides_px"] == [24] and kept["config"]["schedule"]["lr"] == 5e-5 and kept["config"]["lr"] is None
 
 
 def test_pixels_are_named_and_the_figures_kept(tmp_path: Path, weights: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -148,7 +148,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: 
         return detection.run(encoder, train, test, config(precise_bn=1), Surroundings(tmp_path / out, say=said.append))
 
     whole_run = run("whole")
-    assert {"box", "box_by_class", "protocol", "detection", "steps", "classes"} <= whole_run.keys() and "mask" not in whole_run
+    assert {"box", "box_by_class", "protocol", "schedule", "steps", "classes"} <= whole_run.keys() and "mask" not in whole_run
     assert (whole_run["classes"], whole_run["train_images"], whole_run["test_images"]) == (2, 5, 2)
     step = Training.step
 
