@@ -18,10 +18,11 @@ from ...models.training import process
 from ...models.training.config import describe, key
 from ...models.training.manual import rows
 from ...models.training.overrides import filled, split
+from ..multilabel import open_labelled
 from ..resumable import Stopped
 from .sets import METRICS, in_root, metric_of
 
-PARTS = ("data", "test_data", "metric")
+PARTS = ("data", "test_data", "val_data", "metric")
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,17 @@ class TransferConfig:
 
 @dataclass(frozen=True)
 class DataSet:
-    """metric: what it is reported by; None: what its protocol takes."""
+    """metric: what it is reported by; None: what its protocol takes. val_data: see LogisticConfig; other protocols do without."""
 
     data: str
     test_data: str
     metric: str | None = None
+    val_data: str | None = None
+
+    def words(self, by: str) -> list[str]:
+        """Its part of the words of an evaluation."""
+        own = {"metric": self.metric, "val_data": self.val_data} if by == "logistic" else {}
+        return [f"data={self.data}", f"test_data={self.test_data}", *(f"{name}={value}" for name, value in own.items() if value)]
 
 
 def main(words: Sequence[str]) -> int:
@@ -54,11 +61,12 @@ def main(words: Sequence[str]) -> int:
                          f"timm's, got {len(names)}: {' '.join(names) or 'none'}")
     config, sets, rest = read(words)
     out = Path(config.out or command.default_out(names[0]))
-    jobs = {name: command.read([config.by, names[0], f"data={of.data}", f"test_data={of.test_data}", *rest,
-                                *([f"metric={of.metric}"] if of.metric and config.by == "logistic" else []),
-                                f"out={out / 'transfer' / name}"]) for name, of in sets.items()}
-    for protocol, _, common, _ in jobs.values():
+    jobs = {name: command.read([config.by, names[0], *of.words(config.by), *rest, f"out={out / 'transfer' / name}"])
+            for name, of in sets.items()}
+    for name, (protocol, _, common, _) in jobs.items():
         command.opened(protocol, common)
+        if sets[name].val_data is not None:
+            open_labelled(sets[name].val_data)
     world = process.start(next(iter(jobs.values()))[2].device)
     began, found = time.monotonic(), {}
     try:
@@ -117,7 +125,7 @@ def _data_set(name: str, own: dict[str, str], by: str) -> DataSet:
     if metric == "map_11_point" and by not in ("logistic", "svm"):
         raise ValueError(f"set {name} is reported by mean average precision, which by={by} does not give; use by=logistic or "
                          f"by=svm, or {name}.metric=top1")
-    return DataSet(own["data"], own["test_data"], metric)
+    return DataSet(own["data"], own["test_data"], metric, own.get("val_data"))
 
 
 def told(of: DataSet, result: dict[str, Any]) -> dict[str, Any]:
@@ -125,7 +133,7 @@ def told(of: DataSet, result: dict[str, Any]) -> dict[str, Any]:
     metric = of.metric or result.get("metric") or ("top1" if "top1" in result else "map_11_point")
     return {"metric": metric, "value": result[metric],
             **{name: result[name] for name in ("chosen", "pictures", "test_pictures", "seconds") if name in result},
-            "data": of.data, "test_data": of.test_data}
+            "data": of.data, "test_data": of.test_data, **({} if of.val_data is None else {"val_data": of.val_data})}
 
 
 def table(found: dict[str, dict[str, Any]], mean: float) -> str:

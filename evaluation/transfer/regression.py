@@ -18,9 +18,11 @@ from ...models.training import process
 from ...models.training.config import key
 from ..accuracy import best_classes, right, shares
 from ..average_precision import mean_average_precision
+from ..features import Features, extract
 from ..linear.config import LinearConfig
 from ..logistic import PUBLISHED, Logistic, short_grid
-from ..multilabel import MultiLabelSource, targets
+from ..multilabel import MultiLabelSource, open_labelled, targets
+from ..pictures import Pictures
 from ..resumable import folder_of
 from ..split import hold_out
 from ..task import Task
@@ -35,6 +37,7 @@ class LogisticConfig:
     c_grid: Literal["short", "published"] = key("short: 5 values, 1 to 10,000 over the number of images; published: 45, 1e-6 to "
                                                  "1e5", "short")
     split: float = key("share of the training images that chooses, where there is a choice", 0.1)
+    val_data: Any = key("pictures that choose in place of a split, as some sets have them; the last fit is on both", None)
     standardize: bool | None = key("features with mean 0 and deviation 1 over the training images; null: yes, but for "
                                    "c_grid=published", None)
     dtype: Literal["float64", "float32"] | None = key("of the fit; null: float32, but float64 for c_grid=published", None)
@@ -51,7 +54,8 @@ class LogisticConfig:
 def run(task: Task, config: LogisticConfig) -> dict[str, Any]:
     """{"metric", "top1", "top5" (with five classes at least), "correct"; by map_11_point, in their place, "map_11_point",
     "map_all_point", "map_summed", "arrays": {"score", "target"}; "chosen": {"c"}, "chosen_on", "fits": each c with its figure on
-    the split, "converged", "edge": whether the best c is the grid's first or last, "classes", "train_images", "test_images"}.
+    the pictures that chose, "converged", "edge": whether the best c is the grid's first or last, "classes", "train_images",
+    "test_images"}.
 
     One C for all classes. By map_11_point each class has a regression of its own, in which pictures where it is only difficult
     have no part. Ranks share the fits, and those of an interrupted evaluation are kept.
@@ -67,24 +71,30 @@ def run(task: Task, config: LogisticConfig) -> dict[str, Any]:
         raise ValueError(f"metric={metric} is for pictures of one class, those of {task.train.name} show several; use "
                          "metric=map_11_point")
     many = metric == "map_11_point"
-    if not several:
-        task.classes()
+    classes = 0 if several else task.classes()
+    val = None if config.val_data is None else _val(task, config.val_data, several)
+    parts = [task.train, task.test, *([] if val is None else [val])]
+    width = max(targets(pictures).shape[1] for pictures in parts) if many else classes
     train, test = task.features("train"), task.features("test")
-    width = max(targets(pictures).shape[1] for pictures in (task.train, task.test))
-    truth = torch.from_numpy(targets(task.train, width)[np.searchsorted(task.train.index, train.index.numpy())]) if many \
-        else train.label
-    grid = config.c or (PUBLISHED if config.c_grid == "published" else short_grid(len(train)))
-    found = _chosen(task, config, train.x, truth, metric, grid) if len(grid) > 1 else {grid[0]: float("nan")}
+    taught = train.x, _truth(task.train, train, width, many)
+    chooses = None if val is None else _seen(task, val, width, many)
+    whole = taught if chooses is None else (torch.cat([taught[0], chooses[0]]), torch.cat([taught[1], chooses[1]]))
+    grid = config.c or (PUBLISHED if config.c_grid == "published" else short_grid(len(whole[0])))
+    found = {grid[0]: float("nan")}
+    if len(grid) > 1:
+        fit, choose = (taught, chooses) if chooses is not None else _split(taught, config.split)
+        found = _chosen(task, config, fit, choose, metric, grid, val)
     best = max(found, key=lambda c: (found[c], -c))  # of equals, the most regularised
-    fitted = _fit(best, config, train.x, truth) if task.world.rank == 0 else None
+    fitted = _fit(best, config, *whole) if task.world.rank == 0 else None
     fitted = process.gather(task.world, fitted)[0]
     edge = len(grid) > 1 and best in (min(grid), max(grid))
     if edge:
         task.say(f"logistic: the best c={best:g} is at the grid's end; c=[...] may go further")
     result: dict[str, Any] = {
-        "chosen": {"c": best}, "chosen_on": "split" if len(grid) > 1 else "nothing to choose",
+        "chosen": {"c": best}, "chosen_on": "nothing to choose" if len(grid) == 1 else "split" if val is None else "val_data",
         "fits": [{"c": c, metric: figure} for c, figure in found.items()] if len(grid) > 1 else [],
-        "converged": fitted.converged, "edge": edge, "classes": width, "train_images": len(train), "test_images": len(test)}
+        "converged": fitted.converged, "edge": edge, "classes": width, "train_images": len(whole[0]),
+        "test_images": len(test)}
     if many:
         wanted = targets(task.test, width)
         score = np.full((len(task.test), width), -np.inf)  # of a picture that cannot be read: behind all others
@@ -122,24 +132,53 @@ def _fit(c: float, config: LogisticConfig, x: Tensor, truth: Tensor) -> Logistic
     return kind(c, config.fit_config()).fit(x, truth)
 
 
-def _chosen(task: Task, config: LogisticConfig, x: Tensor, truth: Tensor, metric: str,
-            grid: tuple[float, ...]) -> dict[float, float]:
-    """The metric of each c on the split."""
-    label = truth.numpy() if truth.ndim == 1 else np.zeros(len(truth), np.int64)
-    fit, choose = (torch.from_numpy(rows) for rows in hold_out(label, config.split))
+Known = tuple[Tensor, Tensor]
+"""Features (N, D), and labels (N,) or targets (N, C)."""
+
+
+def _split(whole: Known, share: float) -> tuple[Known, Known]:
+    label = whole[1].numpy() if whole[1].ndim == 1 else np.zeros(len(whole[1]), np.int64)
+    fit, choose = ((whole[0][rows], whole[1][rows]) for rows in hold_out(label, share))
+    return fit, choose
+
+
+def _seen(task: Task, val: Pictures, width: int, many: bool) -> Known:
+    folder = task.out / "features" if task.cache else None
+    features = extract(task.encoder, val, task.device, folder=folder, autocast=task.autocast)
+    return features.x, _truth(val, features, width, many)
+
+
+def _val(task: Task, data: Any, several: bool) -> Pictures:
+    source = open_labelled(data)
+    if several != isinstance(source, MultiLabelSource):
+        raise ValueError(f"val_data={data} and {task.train.name}: of one the pictures show several classes, of the other one "
+                         "each; give two parts of one data set")
+    return Pictures(source, None, f"val_data={data}", task.train.threads, unlabelled=several)
+
+
+def _truth(pictures: Pictures, features: Features, width: int, many: bool) -> Tensor:
+    """(N,) int64 labels, or (N, width) targets, of the pictures that could be read."""
+    if not many:
+        return features.label
+    return torch.from_numpy(targets(pictures, width)[np.searchsorted(pictures.index, features.index.numpy())])
+
+
+def _chosen(task: Task, config: LogisticConfig, fit: Known, choose: Known, metric: str, grid: tuple[float, ...],
+            val: Pictures | None) -> dict[float, float]:
+    """The metric of each c, fitted to features and truth of `fit`, on those of `choose`."""
     of = Logistic(1.0, config.fit_config())
-    job = {"encoder": task.encoder.fingerprint, "images": task.train.subset().fingerprint, "split": config.split,
-           "metric": metric, "standardize": of.standardizes, "dtype": of.dtype, "max_iter": config.max_iter}
+    job = {"encoder": task.encoder.fingerprint, "images": task.train.subset().fingerprint,
+           "chosen_on": config.split if val is None else val.subset().fingerprint, "metric": metric,
+           "standardize": of.standardizes, "dtype": of.dtype, "max_iter": config.max_iter}
     folder, own = folder_of(job, task.out, "logistic"), {}
     for c in sorted(grid)[task.world.rank :: task.world.size]:
         path = folder / f"{c:.9g}.json"
         if path.is_file():
             own[c] = float(json.loads(path.read_text())[metric])
             continue
-        scores = _fit(c, config, x[fit], truth[fit]).scores(x[choose])
-        own[c] = figure(scores, truth[choose], metric)
+        own[c] = figure(_fit(c, config, *fit).scores(choose[0]), choose[1], metric)
         _keep(path, {"c": c, metric: own[c]})
-        task.say(f"logistic: c={c:g}: {metric} {own[c]:.4f} of the split")
+        task.say(f"logistic: c={c:g}: {metric} {own[c]:.4f} of the pictures that choose")
     return dict(sorted((c, value) for each in process.gather(task.world, own) for c, value in each.items()))
 
 

@@ -36,9 +36,9 @@ def mean_per_class(correct: np.ndarray, label: np.ndarray) -> float:
 
 
 def in_root(root: Path, wanted: Sequence[str] | None = None) -> dict[str, dict[str, str]]:
-    """{set: {"data", "test_data"}} of a folder that holds a folder for each: its train and test (or val), folders or packed
-    shards; train-*.tar and test-*.tar; or VOC's trainval and test. wanted: these alone. Raises ValueError, one line, where there
-    are none, or one that is wanted has not both parts."""
+    """{set: {"data", "test_data", and "val_data" where a set has it}} of a folder that holds a folder for each: its trainval, or
+    train and val, and test, folders or packed shards; train-*.tar and so on; or VOC's lists. Without a test val is that. wanted:
+    these alone. Raises ValueError, one line, where there are none, or one that is wanted has not both parts."""
     if not root.is_dir():
         raise ValueError(f"root={root}: there is no such folder")
     folders = {path.name: path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")}
@@ -50,6 +50,9 @@ def in_root(root: Path, wanted: Sequence[str] | None = None) -> dict[str, dict[s
         parts = {"data": _part(folders[name], ("trainval", "train")), "test_data": _part(folders[name], ("test", "val"))}
         if all(parts.values()):
             found[name] = {key: str(value) for key, value in parts.items()}
+            trainval, val, test = (_part(folders[name], (part,)) for part in ("trainval", "val", "test"))
+            if trainval is None and val is not None and test is not None:
+                found[name]["val_data"] = str(val)
         elif wanted:
             missing = next(key for key, value in parts.items() if value is None)
             raise ValueError(f"{folders[name]} has no {'train' if missing == 'data' else 'test'}, neither a folder nor shards; "

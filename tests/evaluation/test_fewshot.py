@@ -99,6 +99,16 @@ def test_more_shots_answer_better_and_chance_is_left_behind(tmp_path: Path, clas
     assert alone["top1"] == result["top1"]
 
 
+def test_one_shot_is_the_first_of_ten_on_the_same_queries(tmp_path: Path) -> None:
+    here, config = task(tmp_path), FewshotConfig(ways=3, shots=(10, 1), queries=4, episodes=6, transform="none")
+    found = run(here, config)["arrays"]["accuracy"][1]
+    train, test = here.features("train"), here.features("test")
+    for number, episode in enumerate(episodes(train, test, config, here.seed, False, "", "")):
+        shot, asked = train.x.double().numpy()[episode.support[:, 0]], test.x.double().numpy()[episode.query]
+        nearest = np.linalg.norm(asked[:, :, None] - shot, axis=-1).argmin(-1)
+        assert found[number] == (nearest == np.arange(3)[:, None]).mean()
+
+
 def test_all_classes_and_too_few_pictures(tmp_path: Path) -> None:
     here = task(tmp_path, images=50)
     assert run(here, FewshotConfig(ways=None, shots=(2,), queries=5, episodes=3))["ways"] == 5

@@ -73,8 +73,10 @@ def test_a_set_that_is_not_there_is_found_before_the_first_is_judged(run_folder:
 
 def test_words_belong_to_a_set_to_the_command_or_to_every_set(tmp_path: Path) -> None:
     config, sets, rest = read(["RUN", "CIFAR-10.data=a", "CIFAR-10.test_data=b", "x.data=c", "x.test_data=d",
-                               "x.metric=mean_per_class", "remote.attempts=3", "c=1", "by=logistic"])
-    assert sets == {"CIFAR-10": DataSet("a", "b", "top1"), "x": DataSet("c", "d", "mean_per_class")}
+                               "x.metric=mean_per_class", "x.val_data=e", "remote.attempts=3", "c=1", "by=logistic"])
+    assert sets == {"CIFAR-10": DataSet("a", "b", "top1"), "x": DataSet("c", "d", "mean_per_class", "e")}
+    assert sets["x"].words("logistic") == ["data=c", "test_data=d", "metric=mean_per_class", "val_data=e"]
+    assert sets["x"].words("knn") == ["data=c", "test_data=d"]
     assert rest == ["remote.attempts=3", "c=1"] and config.by == "logistic"
     assert read(["RUN", "y.data=c", "y.test_data=d"])[1]["y"].metric is None
 

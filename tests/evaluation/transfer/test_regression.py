@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
 from viewmill.evaluation.linear import LinearConfig
@@ -18,6 +19,7 @@ from viewmill.evaluation.pictures import Pictures
 from viewmill.evaluation.split import hold_out
 from viewmill.evaluation.transfer import regression
 from viewmill.evaluation.transfer.regression import LogisticConfig, OneAgainstRest, run
+from viewmill.pipelines.source import open_source
 
 from ..tasks import pictures, task
 from ..test_svm import several
@@ -64,6 +66,37 @@ def test_of_several_classes_a_picture_each_has_its_own_regression(tmp_path: Path
         expected.append(average_precision_score(wanted[counted, number], score[counted]))
     assert result["map_summed"] == pytest.approx(np.mean(expected), abs=1e-4)
     assert [set(entry) for entry in result["fits"]] == [{"c", "map_11_point"}] * 2 and result["classes"] == 3
+
+
+def test_a_set_s_own_validation_part_chooses_and_is_learned_in_the_end(tmp_path: Path) -> None:
+    shown = tmp_path / "val"
+    for number, (image, label) in enumerate(zip(*_arrays(pictures(40, 5, 3)), strict=True)):
+        (shown / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(shown / str(label) / f"{number}.png")
+    here = task(tmp_path, cache=True)
+    result = run(here, LogisticConfig(c=(1e-4, 1.0), val_data=str(shown), **EXACT))
+    train, test = here.features("train"), here.features("test")
+    val = task(tmp_path, train=Pictures(open_source(str(shown)), None, "val", 1)).features("train")
+    x, y, asked, truth = (of.double().numpy() for of in (train.x, train.label, val.x, val.label))
+    for entry in result["fits"]:
+        assert entry["top1"] == pytest.approx(LogisticRegression(C=entry["c"], max_iter=1000).fit(x, y).score(asked, truth))
+    whole = LogisticRegression(C=1.0, max_iter=1000).fit(np.concatenate([x, asked]), np.concatenate([y, truth]))
+    assert np.array_equal(result["correct"], whole.predict(test.x.double().numpy()) == test.label.numpy())
+    assert result["chosen"] == {"c": 1} and result["chosen_on"] == "val_data" and result["train_images"] == 240
+    with pytest.raises(ValueError, match=r"val_data=.*: of one the pictures show several classes"):
+        run(task(tmp_path, train=several(40, 1), test=several(20, 2)), LogisticConfig(val_data=str(shown)))
+
+
+def test_one_c_needs_nobody_to_choose(tmp_path: Path) -> None:
+    few = task(tmp_path, train=pictures(5, 5, 1), test=pictures(10, 5, 2))
+    result = run(few, LogisticConfig(c=(1.0,)))
+    assert result["chosen_on"] == "nothing to choose" and result["fits"] == [] and not result["edge"]
+    with pytest.raises(ValueError, match="leaves none to choose by"):
+        run(few, LogisticConfig(c=(1.0, 2.0)))
+
+
+def _arrays(of: Pictures) -> tuple[list[Any], list[int]]:
+    return [of.source.read(int(i)) for i in of.index], of.label.tolist()
 
 
 def test_a_class_that_all_pictures_show_or_none_says_nothing() -> None:

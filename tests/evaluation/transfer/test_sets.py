@@ -28,7 +28,8 @@ def test_every_class_counts_alike_in_the_mean_per_class() -> None:
 
 
 def test_a_root_s_folders_with_both_parts_are_sets(tmp_path: Path) -> None:
-    for folder in ("pets/trainval", "pets/train", "pets/test", "dtd/train", "dtd/val", "only/train", ".hidden/train",
+    for folder in ("pets/trainval", "pets/train", "pets/test", "pets/val", "dtd/train", "dtd/val", "flowers/train", "flowers/val",
+                   "flowers/test", "only/train", ".hidden/train",
                    ".hidden/test", "voc2007/ImageSets/Main", "voc2007/test", "shards"):
         (tmp_path / folder).mkdir(parents=True)
     for file in ("voc2007/ImageSets/Main/trainval.txt", "voc2007/ImageSets/Main/test.txt", "shards/train-0.tar",
@@ -37,6 +38,8 @@ def test_a_root_s_folders_with_both_parts_are_sets(tmp_path: Path) -> None:
     main = tmp_path / "voc2007" / "ImageSets" / "Main"
     assert in_root(tmp_path) == {
         "dtd": {"data": f"{tmp_path}/dtd/train", "test_data": f"{tmp_path}/dtd/val"},
+        "flowers": {"data": f"{tmp_path}/flowers/train", "test_data": f"{tmp_path}/flowers/test",
+                    "val_data": f"{tmp_path}/flowers/val"},
         "pets": {"data": f"{tmp_path}/pets/trainval", "test_data": f"{tmp_path}/pets/test"},
         "shards": {"data": f"{tmp_path}/shards/train-*.tar", "test_data": f"{tmp_path}/shards/test-*.tar"},
         "voc2007": {"data": f"{main}/trainval.txt", "test_data": f"{main}/test.txt"}}
