@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check slow clean
+.PHONY: demo test check slow browser clean
 
 .venv/installed: pyproject.toml
 	@$(PYTHON) -c "import sys; sys.exit('viewmill needs Python 3.11 or newer: make PYTHON=python3.11 ...' if sys.version_info < (3, 11) else 0)"
@@ -23,6 +23,11 @@ slow: .venv/installed
 check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# What the tests of reports look at pages with: Chromium, and what drives it. They are skipped without.
+browser: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[browser]"
+	@command -v chromium > /dev/null || { s=$$([ $$(id -u) = 0 ] || echo sudo); $$s apt-get update -qq && $$s apt-get install -y --no-install-recommends chromium; }
 
 clean:
 	rm -rf .venv build dist demo runs .mypy_cache .ruff_cache .pytest_cache

@@ -107,6 +107,7 @@ def test_the_wheel_imports_every_room_in_a_clean_environment(tmp_path: Path) -> 
     wheel = next(tmp_path.glob("viewmill-*.whl"))
     inside = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[1] for name in inside if name.startswith("viewmill/") and name.count("/") > 1} == set(ROOMS)
+    assert {"viewmill/evaluation/report/page.css", "viewmill/evaluation/report/page.js"} <= set(inside)
     assert "viewmill/py.typed" in inside and not any("test" in name for name in inside)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "clean")], check=True)
     clean = next((tmp_path / "clean").glob("lib/python*/site-packages"))

@@ -53,7 +53,7 @@ def commands() -> list[str]:
 
 
 def test_there_is_something_to_run() -> None:
-    assert len(blocks("python")) == 6 and len(commands()) == 12
+    assert len(blocks("python")) == 6 and len(commands()) == 13
 
 
 @pytest.mark.parametrize("code", blocks("python"))

@@ -59,6 +59,8 @@ def evaluating(result: Mapping[str, Any]) -> Command:
     """The command of a result that `viewmill eval` kept."""
     from ..command import read
 
+    if isinstance(result.get("command"), str):
+        return Command(result["command"])
     name, what, config = str(result["eval"]), str(result.get("encoder", "ENCODER")), flat(result["config"])
     base = [name, what, *_given(config, "data", "test_data", "protocol")]
 

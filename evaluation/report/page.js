@@ -108,8 +108,9 @@ for (const chart of all(".chart")) {
     const shown = load().series.filter(series => !document.querySelector(`[data-shows="${series.run}"][aria-pressed="false"]`));
     if (!shown.length) return;
     const first = nearest(shown[0], epoch), at = shown[0].epoch[first], left = 100 * at / data.end;
+    const oneRun = shown.every(series => series.run === shown[0].run);
     cross.style.left = `${left}%`;
-    tip.replaceChildren(made("div", "", `epoch ${at.toFixed(2)}, step ${shown[0].step[first].toLocaleString("en")}`));
+    tip.replaceChildren(made("div", "", `epoch ${at.toFixed(2)}${oneRun ? `, step ${shown[0].step[first].toLocaleString("en")}` : ""}`));
     for (const series of shown) {
       const here = nearest(series, at);
       const line = made("div"), mark = made("div", `mark-at c${series.run}`);

@@ -7,23 +7,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..command import FIGURES
 from . import commands
 from .markup import Markup, joined, tag
 from .numbers import duration, percent, round_percent, ticks, wilson
 from .runs import Run
 from .table import Cell, Column, command_line, table
 
-NAMES = {"knn": "kNN", "finetune": "fine-tuning", "svm": "SVM"}
-TITLES = {"top1": "top-1", "top5": "top-5"}
-_NO_FIGURE = frozenset(["seconds"])
-_COUNTED = re.compile(r"top\d+|by_k")
+NAMES = {"knn": "kNN", "finetune": "fine-tuning", "svm": "SVM", "fewshot": "few-shot", "semi": "few labels"}
+TITLES = {**FIGURES, "by_k": "top-1, k", "by_labels": "top-1, labels", "sets": "", "miou": "mIoU"}
+MOST_LABELS = 24
+"""Of a table of figures, such as one of each class: a longer one stays in its file."""
+
+_NO_FIGURE = frozenset(["seconds", "epochs", "config", "chosen", "shares"])
+_FIRST = ("top1", "mean", "miou")
+_COUNTED = re.compile(r"top\d+|by_k|by_labels")
 """Of figures: those that are a share of the test pictures answered rightly, and so have an interval."""
+_IN_PERCENT = re.compile(r"top\d|by_|map_|sets |mean$|mean_|miou|iou |pixel_|accuracy|purity|box |mask |voc ")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One number of one evaluation. first: whether it is the one that counts there. low, high: its 95 % interval, where it is a
-    share of answers."""
+    """One number of one evaluation. first: whether it is the one that counts there. in_percent: how it is told. low, high: its
+    95 % interval, where it is a share of answers or the result has one."""
 
     run: Run
     file: str
@@ -31,6 +37,7 @@ class Finding:
     figure: str
     value: float
     first: bool
+    in_percent: bool = False
     low: float | None = None
     high: float | None = None
 
@@ -44,39 +51,41 @@ class Finding:
 
 
 def findings(runs: Sequence[Run]) -> list[Finding]:
-    """All numbers of all results, in the order of files; where a result has several, the first is the one that counts."""
+    """All numbers of all results, in the order of files; of each the one that counts comes first."""
     return [each for run in runs for file in run.results for each in _of(run, file)]
 
 
 def _of(run: Run, file: str) -> Iterator[Finding]:
     result = run.results[file]
     name = NAMES.get(result["eval"], result["eval"]) if file == f"{result['eval']}.json" else file.removesuffix(".json")
-    answers = result.get("test_pictures")
-    for number, (figure, value) in enumerate(_numbers(result)):
-        interval = (None, None)
-        if _COUNTED.match(figure) and isinstance(answers, int) and answers > 0 and 0 <= value <= 1:
-            interval = wilson(value, answers)  # type: ignore[assignment]
-        yield Finding(run, file, name, _title(figure), value, number == 0, *interval)
+    answers, kept, numbers = result.get("test_pictures"), result.get("interval"), _numbers(result)
+    first = next((each for each in (result.get("metric"), *_FIRST, *numbers) if each in numbers), None)
+    for figure, value in sorted(numbers.items(), key=lambda each: each[0] != first):
+        low, high = kept if figure == first and isinstance(kept, list) and len(kept) == 2 else (None, None)
+        if kept is None and _COUNTED.match(figure) and isinstance(answers, int) and answers > 0 and 0 <= value <= 1:
+            low, high = wilson(value, answers)
+        yield Finding(run, file, name, _title(figure), value, figure == first, bool(_IN_PERCENT.match(figure)), low, high)
 
 
-def _numbers(result: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """Every float that is no setting, those in tables as "table label"; top1 first."""
-    found = []
+def _numbers(result: Mapping[str, Any]) -> dict[str, float]:
+    """Every float that is no setting, those in tables as "table label"."""
+    found = {}
     for name, value in result.items():
-        if name in _NO_FIGURE or name in ("config", "chosen"):
+        if name in _NO_FIGURE:
             continue
         if isinstance(value, float):
-            found.append((name, value))
-        elif isinstance(value, dict) and value and all(isinstance(each, float) for each in value.values()):
-            found += [(f"{name} {label}", each) for label, each in value.items()]
+            found[name] = value
+        elif isinstance(value, dict) and len(value) <= MOST_LABELS:
+            entries = {label: each.get("value") if isinstance(each, dict) else each for label, each in value.items()}
+            if all(each is None or isinstance(each, float) for each in entries.values()):
+                # A negative one stands for none, as where no thing is of a size.
+                found |= {f"{name} {label}": each for label, each in entries.items() if each is not None and each >= 0}
     return found
 
 
 def _title(figure: str) -> str:
     head, _, label = figure.partition(" ")
-    if head == "by_k":
-        return f"top-1, k {label}"
-    return f"{TITLES.get(head, head.replace('_', ' '))}{f', {label}' if label else ''}"
+    return f"{TITLES.get(head, head.replace('_', ' '))} {label}".strip()
 
 
 def section(runs: Sequence[Run]) -> Markup | None:
@@ -110,8 +119,8 @@ def _table(found: Sequence[Finding], runs: Sequence[Run]) -> Markup:
 
 
 def said(finding: Finding) -> str:
-    """In per cent what is a share of answers, else as it was kept."""
-    return percent(finding.value, 2) if finding.low is not None else f"{finding.value:.4f}"
+    """In per cent what is told so, else as it was kept."""
+    return percent(finding.value, 2) if finding.in_percent else f"{finding.value:.4f}"
 
 
 def _interval(finding: Finding) -> str:
@@ -134,6 +143,9 @@ def _commands(runs: Sequence[Run]) -> Markup:
             of = f"{run.name}: " if len(runs) > 1 else ""
             chosen = result.get("chosen")
             note = f"; chosen: {', '.join(f'{key} {value}' for key, value in chosen.items())}" if isinstance(chosen, dict) else ""
+            long = [f"{key} has {len(value):,} entries" for key, value in result.items()
+                    if isinstance(value, dict) and len(value) > MOST_LABELS and key != "config"]
+            note += f"; {', '.join(long)}, in the file" if long else ""
             step = re.search(r"step (\d+)$", str(result.get("name", "")))
             older = f"; of step {int(step[1]):,}, the run is at {run.step:,}" if step and int(step[1]) != run.step else ""
             again = commands.evaluating(result)

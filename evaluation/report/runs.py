@@ -111,7 +111,8 @@ def _read(folder: Path, name: str, place: int) -> Run:
             said = json.loads(path.read_text())
         except (OSError, ValueError):
             continue  # half written, or somebody else's
-        if isinstance(said, dict) and isinstance(said.get("eval"), str) and isinstance(said.get("config"), dict):
+        told = isinstance(said, dict) and (isinstance(said.get("config"), dict) or isinstance(said.get("command"), str))
+        if told and isinstance(said.get("eval"), str):
             results[path.name] = said
     rows = [row for row in metrics.read(folder / "metrics.jsonl") if isinstance(row, dict) and "step" in row and "epoch" in row]
     starts = [row for row in metrics.read(folder / "starts.jsonl") if isinstance(row, dict)]

@@ -99,12 +99,28 @@ def test_runs_of_one_configuration_differ_in_nothing(tmp_path: Path) -> None:
 
 def test_figures_of_a_result_are_its_floats_and_the_first_counts(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
-    write_result(folder, nmi=0.25, by_class={"cat": 0.5, "dog": 0.25}, chosen={"lr": 0.1}, classes=10)
+    by_class = {"cat": 0.5, "dog": 0.25, "eel": None}
+    write_result(folder, nmi=0.25, by_class=by_class, box={"AP": -1.0}, chosen={"lr": 0.1}, probe={"lr": 0.1, "law": "cosine"},
+                 classes=10, long={str(n): 0.5 for n in range(25)})
     found = results.findings([run_of(folder)])
     assert [(each.figure, each.value, each.first) for each in found] == [
-        ("top-1", 0.5, True), ("top-1, k 5", 0.5, False), ("nmi", 0.25, False), ("by class, cat", 0.5, False),
-        ("by class, dog", 0.25, False)]
-    assert [results.said(each) for each in found[1:3]] == ["50.00 %", "0.2500"]
+        ("top-1", 0.5, True), ("top-1, k 5", 0.5, False), ("NMI", 0.25, False), ("by class cat", 0.5, False),
+        ("by class dog", 0.25, False)]
+    assert [results.said(each) for each in found[1:4]] == ["50.00 %", "0.2500", "50.00 %"]
+    assert "long has 25 entries, in the file" in page(folder)
+
+
+def test_a_result_may_name_what_counts_its_own_interval_and_its_own_command(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    write_result(folder, metric="mean_per_class", mean_per_class=0.4)
+    write_result(folder, 0.6, "fewshot.json", interval=[0.55, 0.65])
+    sets = {"pets": {"metric": "top1", "value": 0.3, "pictures": 5}}
+    whole = {"eval": "transfer", "sets": sets, "mean": 0.3, "seconds": 1.0, "command": "viewmill eval transfer run"}
+    (folder / "eval" / "transfer.json").write_text(json.dumps(whole))
+    first = [each for each in results.findings([run_of(folder)]) if each.first]
+    assert [(each.name, each.figure, each.value, each.low) for each in first] == [
+        ("fewshot", "top-1", 0.6, 0.55), ("kNN", "mean per class", 0.4, None), ("transfer", "mean", 0.3, None)]
+    assert "<code>viewmill eval transfer run</code>" in page(folder)
 
 
 def test_remarks_say_what_makes_a_number_doubtful(tmp_path: Path) -> None:
