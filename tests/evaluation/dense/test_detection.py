@@ -16,7 +16,7 @@ from pycocotools import mask as library
 from viewmill.evaluation.dense import coco, detection, voc
 from viewmill.evaluation.dense.config import DetectionConfig
 from viewmill.evaluation.dense.detector import detector
-from viewmill.evaluation.dense.placement import Placement, whole
+from viewmill.evaluation.dense.placement import Placement
 from viewmill.evaluation.dense.scenes import Scenes
 from viewmill.evaluation.dense.surroundings import Surroundings
 from viewmill.evaluation.dense.training import Training
@@ -61,13 +61,13 @@ def test_placements_are_drawn_by_picture_and_epoch() -> None:
 
 
 def test_answers_are_told_in_the_picture_s_own_pixels(tmp_path: Path) -> None:
-    scene = coco.read(write_coco(tmp_path, "val2017", 2)).scenes[0]  # 48 x 64, shown at 24 x 32
+    scene = coco.read(write_coco(tmp_path, "val2017", 2)).scenes[0]  # 48 x 64, shown at 24 x 16
     answer = {"boxes": torch.tensor([[4.0, 6.0, 12.0, 18.0]]), "labels": torch.tensor([2]), "scores": torch.tensor([0.5]),
               "masks": torch.cat([torch.ones(1, 1, 28, 14), torch.zeros(1, 1, 28, 14)], 3)}
-    found = detection.in_pixels(answer, scene, whole(scene.size_hw, 24, 100))
-    assert (found.boxes.tolist(), found.label.tolist(), found.score.tolist()) == ([[8, 12, 24, 36]], [2], [0.5])
+    found = detection.in_pixels(answer, scene, Placement((0.0, 0.0, 64.0, 48.0), (24, 16)))
+    assert (found.boxes.tolist(), found.label.tolist(), found.score.tolist()) == ([[16, 12, 48, 36]], [2], [0.5])
     mask = library.decode(dict(found.runs[0]))
-    assert mask.shape == (48, 64) and mask[14:34, 10:15].all() and not mask[:, 17:].any() and not mask[:10].any()
+    assert mask.shape == (48, 64) and mask[14:34, 18:30].all() and not mask[:, 34:].any() and not mask[:10].any()
 
 
 @pytest.mark.parametrize(("name", "options", "keys"), [
@@ -231,6 +231,7 @@ def test_two_ranks_end_with_one_network_and_share_the_pictures(tmp_path: Path, w
 def test_a_network_learns_to_find_what_it_is_shown(tmp_path: Path) -> None:
     train = coco.read(write_coco(tmp_path, "train2017", 40), masks=True)
     test = coco.read(write_coco(tmp_path, "val2017", 12, 100), masks=True)
-    of = config(masks=True, steps=300, batch_size=4, lr=2e-3, sides_px=(64,), test_side_px=64, pyramid_dim=32, head_dim=64)
-    found = detection.run(small("resnet18", 32, width=0.25), train, test, of, Surroundings(tmp_path / "out"))
+    of = config(masks=True, steps=150, batch_size=4, lr=2e-3, sides_px=(80, 96, 112), test_side_px=96, pyramid_dim=32,
+                head_dim=64)
+    found = detection.run(small("resnet18", 96, width=0.25), train, test, of, Surroundings(tmp_path / "out"))
     assert found["box"]["AP50"] > 0.8 and found["mask"]["AP50"] > 0.8
