@@ -31,7 +31,7 @@ Example = tuple[Tensor, dict[str, Tensor]]
 
 def run(encoder: Encoder, train: Scenes, test: Scenes, config: DetectionConfig, place: Surroundings) -> dict[str, Any]:
     """"box" and, with masks, "mask": average precision by COCO's rules, "box_by_class" and "mask_by_class"; of VOC's lists "voc"
-    too, by its own; and what was trained. The encoder stays as it is.
+    too, by its own; "metric": which of them papers report first; and what was trained. The encoder stays as it is.
 
     Raises ValueError, one line, for what the user can mend; RunFailure where the loss diverges; Stopped where a signal came,
     after saving.
@@ -54,7 +54,7 @@ def run(encoder: Encoder, train: Scenes, test: Scenes, config: DetectionConfig, 
         found = detections(network, test, of, place)
     finally:
         checkpoint.set_random_state(before)
-    result: dict[str, Any] = {}
+    result: dict[str, Any] = {"metric": "voc AP50" if config.of_voc else "mask AP" if of.masks else "box AP"}
     result["box"], result["box_by_class"] = coco_figures(test, found, "box")
     if of.masks:
         result["mask"], result["mask_by_class"] = coco_figures(test, found, "mask")

@@ -55,8 +55,9 @@ def run(encoder: Encoder, train: Scenes, test: Scenes, names: Sequence[str], con
         counts = confusion(network, test, len(names), of, place)
     finally:
         checkpoint.set_random_state(before)
-    return {**figures(counts, names), "protocol": config.protocol, "schedule": asdict(of), "chosen_on": "nothing to choose",
-            "steps": of.steps, "classes": len(names), "train_images": len(train), "test_images": len(test)}
+    return {"metric": "miou", **figures(counts, names), "protocol": config.protocol, "schedule": asdict(of),
+            "chosen_on": "nothing to choose", "steps": of.steps, "classes": len(names), "train_images": len(train),
+            "test_images": len(test)}
 
 
 class Segmenter(nn.Module):

@@ -56,7 +56,9 @@ def test_placements_are_drawn_by_picture_and_epoch() -> None:
     sides = [each.shown_hw[0] for each in found]
     assert set(sides) == {48, 56, 64} and all(45 <= sides.count(side) <= 90 for side in (48, 56, 64))
     jitter = config(jitter=(0.5, 2.0)).schedule()
-    sizes = [detection.placement((48, 64), jitter, 0, epoch, 0).shown_hw for epoch in range(50)]
+    found = [detection.placement((48, 64), jitter, 0, epoch, 0) for epoch in range(50)]
+    sizes = [each.shown_hw for each in found]
+    assert 15 <= sum(each.mirrored for each in found) <= 35
     assert max(max(size) for size in sizes) == 48 and min(max(size) for size in sizes) < 30
 
 
@@ -197,7 +199,7 @@ def test_voc_s_lists_have_voc_s_figures_too(tmp_path: Path) -> None:
     train, test = voc.read(write_voc(tmp_path, "trainval", 4)), voc.read(write_voc(tmp_path, "test", 2, 20))
     of, place = config(data="trainval.txt", test_data="test.txt", steps=1), Surroundings(tmp_path / "out", say=lambda text: None)
     found = detection.run(small("resnet18", 48, width=0.125), train, test, of, place)
-    assert set(found["voc"]) == {"AP", "AP50", "AP75", "AP50_all"}
+    assert found["metric"] == "voc AP50" and set(found["voc"]) == {"AP", "AP50", "AP75", "AP50_all"}
 
 
 def on_a_rank(root: str) -> tuple[str, bool]:
