@@ -181,9 +181,9 @@ def read_me(encoder: Encoder, network: Network, layout: Layout, out: Path) -> st
     pictures = (f"Pictures of {shown.image_px} x {shown.image_px} px ({how}; {shown.interpolation}), "
                 f"{shown.channels} channels, (level / 255 - mean) / std with mean {_numbers(shown.mean)} and std "
                 f"{_numbers(shown.std)}.")
-    code = layout.opening.replace("FOLDER", json.dumps(str(out)))
-    return (f"# {network.name}\n\n{encoder.name}, {encoder.dim} features, written by viewmill {__version__} for "
-            f"{layout.needs}.\n\n```python\n{code}\n```\n\nFeatures (N, {encoder.dim}) of `images` (N, {shown.channels}, "
+    code = layout.opening.replace("FOLDER", json.dumps(str(out))).replace('" + "', "")  # two texts become one
+    return (f"# {encoder.name}\n\nA {type(network.module).__name__}, {encoder.dim} features, written by viewmill {__version__} "
+            f"for {layout.needs}.\n\n```python\n{code}\n```\n\nFeatures (N, {encoder.dim}) of `images` (N, {shown.channels}, "
             f"{shown.image_px}, {shown.image_px}): `{layout.features}`\n\n{pictures}\n")
 
 

@@ -26,8 +26,8 @@ def torchvision_layout(network: Network) -> Layout:
         return _of_resnet(network)
     if is_plain_vit(network.module):
         return _of_vit(network)
-    raise ValueError(f"torchvision has no {network.name}: its ResNets ({', '.join(RESNETS)}) and plain vision transformers can "
-                     "be written for it; use to=timm")
+    raise ValueError(f"torchvision has no {type(network.module).__name__}: its ResNets ({', '.join(RESNETS)}) and plain vision "
+                     "transformers can be written for it; use to=timm")
 
 
 def _layout(network: Network, tensors: dict[str, Tensor], made: list[str], features: str, facts: dict[str, Any], build: Any,

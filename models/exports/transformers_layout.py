@@ -58,8 +58,15 @@ def _layout(network: Network, tensors: dict[str, Tensor], config: dict[str, Any]
 
     def opened(folder: Path) -> Features:
         from transformers import AutoModel
+        from transformers.utils import logging
 
-        model: nn.Module = AutoModel.from_pretrained(folder, **given)
+        shows = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()
+        try:
+            model: nn.Module = AutoModel.from_pretrained(folder, **given)
+        finally:
+            if shows:
+                logging.enable_progress_bar()
         model.eval()
         return lambda images: _pooled(model(images), pooled)
 

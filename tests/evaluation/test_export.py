@@ -143,7 +143,7 @@ def test_timm_prepares_pictures_as_the_configuration_says(tmp_path: Path) -> Non
 def test_what_a_layout_has_not_is_refused_in_one_line(tmp_path: Path) -> None:
     cases = [
         (open_encoder("convnet4", pretrained=False, image_px=32), "timm", "timm has no ConvNet4: the run itself"),
-        (open_encoder("convnet4", pretrained=False, image_px=32), "torchvision", "torchvision has no convnet4: its ResNets"),
+        (open_encoder("convnet4", pretrained=False, image_px=32), "torchvision", "torchvision has no ConvNet4: its ResNets"),
         (open_encoder("convnet4", pretrained=False, image_px=32), "huggingface", "which convnet4 is not; use to=timm"),
         (of_backbone("test_resnet", 32), "timm", "no stem for small pictures among their arguments; use to=torchvision"),
         (of_backbone("test_resnet", 32), "huggingface", "no stem for small pictures; use to=torchvision"),

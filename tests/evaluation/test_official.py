@@ -10,7 +10,10 @@ import torch
 from viewmill.augment import presets
 from viewmill.augment.ops import Normalize, Resize
 from viewmill.evaluation.export import export
+from viewmill.evaluation.finetune.config import TUNINGS
+from viewmill.evaluation.finetune.network import Classifier
 from viewmill.evaluation.official import open_encoder
+from viewmill.models.layers import maps
 
 from tests.models.official import layouts as files
 from tests.models.official import references
@@ -37,6 +40,20 @@ def test_a_published_file_says_itself_what_it_is(tmp_path: Path, name: str) -> N
         assert encoder(torch.rand(2, 3, side, side)).shape == (2, encoder.dim)
     assert not encoder.training and not any(p.requires_grad for p in encoder.parameters())
     assert open_encoder(str(tmp_path / "w.pth")).fingerprint == encoder.fingerprint
+
+
+@pytest.mark.parametrize("name", ["dino", "beit", "simmim", "swav"])
+def test_layers_are_seen_and_all_weights_can_be_tuned(tmp_path: Path, name: str) -> None:
+    make, _, own_side = CASES[name]
+    side = min(own_side, 64)
+    torch.save(make(), tmp_path / "w.pth")
+    encoder, images = open_encoder(str(tmp_path / "w.pth"), image_px=side), torch.rand(2, 3, side, side)
+    assert all(each.ndim == 4 and len(each) == 2 for each in maps(encoder.module, images).values())
+    classifier = Classifier(encoder, 3, TUNINGS["small"]).train()
+    classifier(images).sum().backward()
+    assert classifier(images).shape == (2, 3)
+    assert all(p.grad is not None for n, p in classifier.encoder.module.named_parameters() if "mlp" in n or "conv" in n)
+    assert not any(p.requires_grad for p in encoder.parameters())
 
 
 def test_pictures_are_shown_as_the_authors_do(tmp_path: Path) -> None:
@@ -97,6 +114,7 @@ def test_what_came_in_goes_out_again(tmp_path: Path, name: str) -> None:
     encoder = open_encoder(str(tmp_path / "w.pth"))
     assert export(encoder, tmp_path / "out", "timm").largest_difference == 0
     images = torch.randn(2, 3, encoder.image_px, encoder.image_px)
+    assert f'timm.create_model("local-dir:{tmp_path / "out"}", pretrained=True)' in (tmp_path / "out" / "README.md").read_text()
     found = opened_as_told(tmp_path / "out", images)
     if name == "dino":
         wanted = references.vit_class_token({k.removeprefix("backbone."): v for k, v in state["teacher"].items()}, images, 1)
