@@ -1,6 +1,5 @@
 """Where the class token of a vision transformer looks, head by head."""
 
-
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 DPI = 150
 
 
+def literal(name: str) -> str:
+    """A name as matplotlib has to be given it: a dollar would begin a formula, and what begins with an underscore is left out of
+    legends."""
+    return f"{' ' if name.startswith('_') else ''}{name}".replace("$", r"\$")
+
+
 def pixels_of(figure: Figure) -> Image.Image:
     """RGB, at DPI, cut to what is drawn."""
     kept = io.BytesIO()

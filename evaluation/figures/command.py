@@ -93,7 +93,12 @@ def main(words: Sequence[str]) -> int:
 
 
 def every(words: Sequence[str]) -> int:
-    """Draw every kind that can be, each as by a command of its own; the others are named, with the reason."""
+    """Draw every kind that can be, each as by a command of its own; the others are named, with the reason. Raises ValueError, one
+    line, for keys that figures do not share, and where nothing could be drawn."""
+    known = {f.name for f in fields(FigureConfig)} - {"out"}
+    own = [name for name, _ in (split(word) for word in words if "=" in word) if name.partition(".")[0] not in known]
+    if own:
+        raise ValueError(f"{own[0]}= is not for every figure; draw the one it is for, as in viewmill eval figure embedding ...")
     drawn = 0
     for kind in KINDS:
         try:
@@ -107,12 +112,8 @@ def every(words: Sequence[str]) -> int:
 
 def words_of(kind: str, words: Sequence[str]) -> list[str]:
     """The words of one kind, of those that ask for every. What is shown of one set of pictures is shown of test_data, if it is
-    given. Raises ValueError for a key that figures do not share, and for out."""
-    known = {f.name for f in fields(FigureConfig)} - {"out"}
+    given."""
     given = dict(split(word) for word in words if "=" in word)
-    for name in given:
-        if name.partition(".")[0] not in known:
-            raise ValueError(f"{name}= is not for every figure; draw the one it is for, as in viewmill eval figure {kind} ...")
     if KINDS[kind].needs == ("data",) and "test_data" not in KINDS[kind].takes and "test_data" in given:
         given["data"] = given["test_data"]
     unused = {"data", "test_data"} - {*KINDS[kind].needs, *KINDS[kind].takes}

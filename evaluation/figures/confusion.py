@@ -1,6 +1,5 @@
 """Which classes are taken for which: the confusion matrix of kNN or of logistic regression on frozen features."""
 
-
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from ..knn import knn_predictions
 from ..linear.config import LinearConfig
 from ..logistic import Logistic, short_grid
 from ..split import hold_out
-from .chart import pixels_of
+from .chart import literal, pixels_of
 from .colours import INK, MUTED
 from .scene import Drawn, Scene, at_least, numbers
 
@@ -139,7 +138,7 @@ def matrix(found: np.ndarray, names: list[str]) -> Image.Image:
                 axes.text(j, i, f"{percent}", ha="center", va="center", fontsize=size, fontweight="bold" if i == j else "normal",
                           color="white" if share[i, j] > 0.55 else INK if i == j else MUTED)
     ticks = range(count) if count <= MOST_NAMES else []
-    texts = [names[tick] for tick in ticks]
+    texts = [literal(names[tick]) for tick in ticks]
     axes.set_xticks(ticks, texts, rotation=45, ha="right", rotation_mode="anchor", fontsize=size, color=INK)
     axes.set_yticks(ticks, texts, fontsize=size, color=INK)
     axes.set_xlabel("predicted class", color=MUTED, fontsize=11)

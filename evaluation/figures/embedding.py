@@ -1,6 +1,5 @@
 """Features on a plane: t-SNE, UMAP or PCA, as points in their classes' colours, or as the pictures themselves."""
 
-
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -13,13 +12,16 @@ from PIL import Image
 from torch import Tensor
 
 from ...models.training.config import key
-from .chart import pixels_of
+from .chart import literal, pixels_of
 from .colours import MUTED, UNKNOWN, of_classes
 from .scene import Drawn, Scene, at_least, numbers
 
 NAMES = {"tsne": "t-SNE", "umap": "UMAP", "pca": "PCA"}
 DIMENSIONS = 50
 """To which features are reduced before t-SNE, as van der Maaten's code does; distances are cheaper, and less noisy."""
+
+MOST_JUDGED = 5_000
+"""Pictures whose trustworthiness is said: it compares all with all, 8 bytes a pair."""
 
 WIDE_PX, THUMBNAIL_PX = 1440, 36
 
@@ -94,10 +96,11 @@ def plane(x: Tensor, config: EmbeddingConfig, seed: int) -> np.ndarray:
 
 
 def trust(x: Tensor, at: np.ndarray, neighbours: int = 12) -> float:
-    """In [0, 1]: scikit-learn's trustworthiness of places at (N, 2) of features x (N, D), by cosine."""
+    """In [0, 1]: scikit-learn's trustworthiness of places at (N, 2) of features x (N, D), by cosine; of MOST_JUDGED at most."""
     from sklearn.manifold import trustworthiness
 
-    return float(trustworthiness(F.normalize(x.float(), dim=1).numpy(), at, n_neighbors=max(min(neighbours, len(x) // 2 - 1), 1)))
+    rows = F.normalize(x[:MOST_JUDGED].float(), dim=1).numpy()
+    return float(trustworthiness(rows, at[:MOST_JUDGED], n_neighbors=max(min(neighbours, len(rows) // 2 - 1), 1)))
 
 
 def points(at: np.ndarray, label: np.ndarray, names: Sequence[str]) -> Image.Image:
@@ -119,7 +122,7 @@ def points(at: np.ndarray, label: np.ndarray, names: Sequence[str]) -> Image.Ima
     used = np.unique(label[label >= 0])
     if 0 < len(used) <= 20:
         for each in used:
-            axes.scatter([], [], s=60, c=colours[each], linewidths=0, label=names[each])
+            axes.scatter([], [], s=60, c=colours[each], linewidths=0, label=literal(names[each]))
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=12, labelcolor=MUTED,
                     handletextpad=0.3, labelspacing=0.7)
     return pixels_of(figure)

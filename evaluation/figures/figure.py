@@ -49,7 +49,7 @@ def save(image: Image.Image, path: str | os.PathLike[str], *, title: str, captio
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        image.save(temporary, "PNG", pnginfo=about, optimize=True)
+        image.save(temporary, "PNG", pnginfo=about)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

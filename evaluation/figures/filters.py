@@ -1,6 +1,5 @@
 """What an encoder looks for first: the weights of its first layer, as pictures."""
 
-
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from ...augment.ops import LabSplit, Sobel
 from ...models.training.config import key
-from .scene import Drawn, Scene, at_least, numbers
+from .scene import Drawn, Scene, at_least, finite, numbers
 from .sheet import Tile, levels, sheet
 
 WIDE_PX = 1100
@@ -36,6 +35,7 @@ def draw(scene: Scene, config: FiltersConfig) -> Drawn:
     """Raises ValueError, one line, where the network begins with no convolution."""
     encoder = scene.encoder
     name, weight, strides = first_layer(encoder.module)
+    finite(weight, f"weights of {encoder.name}")
     whole = strides == tuple(weight.shape[2:]) and min(strides) >= PATCH_PX
     by = config.kind if config.kind != "auto" else "components" if whole else "filters"
     rgb = weight.shape[1] == 3 and not any(isinstance(op, LabSplit | Sobel) for op in encoder.view.instances[0].ops)

@@ -1,6 +1,5 @@
 """Which pictures an encoder takes for alike: a few, and those whose features are nearest to theirs."""
 
-
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -36,8 +35,10 @@ def draw(scene: Scene, config: NeighboursConfig) -> Drawn:
     bank = scene.pictures("data")
     asked = bank if own else scene.pictures("test_data")
     chosen = asked.part(_rows(asked, config))
-    searched, wanted = scene.features(bank), scene.features(chosen)
-    wanted = _in_order(wanted, chosen.index)
+    searched = scene.features(bank)
+    wanted = _in_order(searched if own else scene.features(chosen), chosen.index)
+    if not len(wanted):
+        raise ValueError(f"{asked.name}: none of the pictures asked about can be read; viewmill check says why")
     if config.k > len(searched) - own:
         raise ValueError(f"k={config.k} needs as many pictures besides, {bank.name} has {len(searched) - own}; use for example "
                          f"k={max(len(searched) - own, 1)}")

@@ -1,6 +1,5 @@
 """What is alike within and across pictures, as an encoder has it: its patches, coloured by their principal components."""
 
-
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from ...models.patch_maps import patch_map
 from ...models.training.config import key
 from ...models.vit import is_plain_vit, open_to_sizes
 from .colours import heat
-from .scene import Drawn, Scene, at_least, numbers
+from .scene import Drawn, Scene, at_least, finite, numbers
 from .sheet import Tile, levels, sheet
 
 GAIN = 2.0
@@ -49,7 +48,7 @@ def draw(scene: Scene, config: PatchPcaConfig) -> Drawn:
     encoder = scene.encoder
     open_to_sizes(encoder.module)
     images, plain, keys = scene.seen(scene.pictures(limit=config.samples))
-    found = patch_map(encoder.module, images.to(scene.world.device), config.layer).cpu()
+    found = finite(patch_map(encoder.module, images.to(scene.world.device), config.layer).cpu(), f"patches of {encoder.name}")
     if config.centre == "place":
         found = found - found.mean(0)
     count, rows, columns, _ = found.shape
@@ -88,12 +87,13 @@ def scores(found: Tensor, among: Tensor, count: int) -> tuple[Tensor, Tensor]:
     coordinate is positive. Of fewer than `count` that differ, the rest are 0."""
     rows = among.double().flatten(0, -2)
     mean = rows.mean(0)
-    _, singular, axes = torch.linalg.svd(rows - mean, full_matrices=False)
-    deviation = singular / max(len(rows) - 1, 1) ** 0.5
-    there = deviation > 1e-6 * max(float(deviation[0]), 1e-12)
-    share = (singular**2 / (singular**2).sum().clamp_min(1e-300))[:count]
+    # Of the covariance: there are far more patches than dimensions, and a decomposition of all would take long.
+    variance, axes = torch.linalg.eigh((rows - mean).T @ (rows - mean) / max(len(rows) - 1, 1))
+    variance, axes = variance.flip(0).clamp_min(0), axes.T.flip(0)
+    share = (variance / variance.sum().clamp_min(1e-300))[:count]
+    there = variance > 1e-12 * variance[0].clamp_min(1e-24)
     axes = axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
-    axes = torch.where(there[:, None], axes / deviation.clamp_min(1e-300)[:, None], 0)[:count]
+    axes = torch.where(there[:, None], axes / variance.sqrt().clamp_min(1e-150)[:, None], 0)[:count]
     made = (found.double() - mean) @ axes.T
     lacking = count - made.shape[-1]
     return F.pad(made, (0, lacking)).float(), F.pad(share, (0, lacking)).float()

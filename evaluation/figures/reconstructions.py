@@ -1,6 +1,5 @@
 """What a method that paints makes of a few images: what it was shown, what it made of it, what was there."""
 
-
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
@@ -35,8 +34,8 @@ def draw(scene: Scene, config: ReconstructionsConfig) -> Drawn:
     data = run.get("data") if given.data is None else given.data
     if data is None:
         raise ValueError(f"{path} does not say where its run found images; give data=PATTERN")
-    gallery = Gallery.of(method, open_source(data), recipe, loader, run.get("seed", 0), device=scene.world.device,
-                         threads=scene.threads)
+    gallery = Gallery.of(method, open_source(data, remote=scene.remote), recipe, loader, run.get("seed", 0),
+                         device=scene.world.device, threads=scene.threads)
     if gallery is None:
         raise ValueError(f"{state['method']} of {path.parent.parent} paints nothing; methods that do are for example mae, "
                          "simmim, beit and colorization")
@@ -51,7 +50,8 @@ def draw(scene: Scene, config: ReconstructionsConfig) -> Drawn:
 
 def _checkpoint(what: Path) -> tuple[Path, dict[str, Any]]:
     if what.is_dir():
-        found = checkpoint.find(what, "auto") or checkpoint.find(what.parent, "auto")
+        run = what if checkpoint.written(what / "checkpoints") or not checkpoint.written(what) else what.parent
+        found = checkpoint.find(run, "auto")
         if found is not None:
             return found
     elif what.is_file():

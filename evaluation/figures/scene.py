@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,27 +62,40 @@ class Scene:
     def side_px(self) -> int:
         return self.config.image_px or self.encoder.image_px
 
+    @property
+    def remote(self) -> Remote:
+        of = self.config.remote
+        return Remote(**{**asdict(of), "storage_options": of.storage_options or {}})
+
+    @property
+    def autocast(self) -> Callable[[], AbstractContextManager[Any]]:
+        return autocast_for(self.config.precision, self.world.device)
+
+    @property
+    def folder(self) -> Path:
+        """Where evaluations keep features of this precision."""
+        return self.kept if self.autocast is nullcontext else self.kept / "bf16"
+
     def pictures(self, part: str = "data", limit: int | None = None, *, unlabelled: bool = True) -> Pictures:
         """Of data or test_data, a fixed random part of at most `limit`, and of the user's own limit. Raises ValueError where
         labels are needed and there are none."""
         of = self.config
         data, most = {"data": (of.data, of.max_images), "test_data": (of.test_data, of.max_test_images)}[part]
-        remote = Remote(**{**asdict(of.remote), "storage_options": of.remote.storage_options or {}})
         limits = [each for each in (limit, most) if each is not None]
-        return Pictures(open_source(data, remote=remote), min(limits, default=None), f"{part}={data}", self.threads,
+        return Pictures(open_source(data, remote=self.remote), min(limits, default=None), f"{part}={data}", self.threads,
                         unlabelled=unlabelled)
 
     def features(self, pictures: Pictures) -> Features:
-        """Found again where an evaluation of the same pictures kept them."""
-        autocast = autocast_for(self.config.precision, self.world.device)
-        return extract(self.encoder, pictures, self.world.device, autocast=autocast, folder=self.kept / "features"
-                       if self.config.cache else None)
+        """Found again where an evaluation of the same pictures kept them. Raises ValueError where some are no numbers."""
+        found = extract(self.encoder, pictures, self.world.device, autocast=self.autocast,
+                        folder=self.folder / "features" if self.config.cache else None)
+        return replace(found, x=finite(found.x, f"features of {self.encoder.name}"))
 
     def task(self) -> Task:
         """Labelled pictures of data to learn from, and of test_data to be asked of, as a protocol has them."""
         train, test = (self.pictures(part, unlabelled=False) for part in ("data", "test_data"))
-        return Task(self.encoder, train, test, self.kept, self.world, self.threads, self.config.seed, self.config.cache,
-                    autocast_for(self.config.precision, self.world.device), lambda line: None)
+        return Task(self.encoder, train, test, self.folder, self.world, self.threads, self.config.seed, self.config.cache,
+                    self.autocast, lambda line: None)
 
     def shown(self, pictures: Pictures, index: Sequence[int]) -> dict[int, np.ndarray]:
         """By number, some of these pictures, (side, side, 3) uint8, as the encoder sees them before normalisation; one that
@@ -107,6 +121,13 @@ class Scene:
     def names(self, pictures: Pictures, count: int) -> list[str]:
         """Of the classes of some pictures. Raises ValueError as `class_names` does."""
         return class_names(pictures.source, count, self.config.classes)
+
+
+def finite(values: torch.Tensor, what: str) -> torch.Tensor:
+    """Themselves. Raises ValueError where some are no numbers."""
+    if not bool(values.isfinite().all()):
+        raise ValueError(f"{what} are not finite: the network diverged; give an earlier checkpoint")
+    return values
 
 
 def numbers(count: int, one: str, many: str | None = None) -> str:

@@ -73,8 +73,10 @@ def test_all_draws_each_that_can_be_by_a_command_of_its_own(tmp_path: Path, caps
     assert commands["pca"] == ("pca", words[0], f"data={test}", "device=cpu")
     assert cli.main(["eval", "figure", "all", words[0], "samples=3"]) == 2
     captured = capsys.readouterr()
-    assert "samples= is not for every figure; draw the one it is for, as in viewmill eval figure attention" in captured.out
-    assert "not one figure could be drawn" in captured.err
+    assert captured.out == "" and "samples= is not for every figure; draw the one it is for" in captured.err
+    assert cli.main(["eval", "figure", "all", str(tmp_path / "nowhere"), "device=cpu"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out.count("left out: ") == len(few) and "not one figure could be drawn" in captured.err
 
 
 def test_keys_of_a_kind_and_of_all_are_told_apart() -> None:

@@ -87,6 +87,8 @@ def test_points_have_their_classes_colours_and_names() -> None:
     found = {tuple(pixel) for pixel in with_legend.reshape(-1, 3)}
     colours = [tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5)) for colour in of_classes(3)]
     assert all(colour in found for colour in colours)  # of the legend; points are a little lighter
+    left = np.asarray(points(np.stack([label, at[:, 1]], 1), label, ["a", "b", "c"]))[:, : 1260 // 3]  # without the legend
+    assert tuple(np.unique(left.reshape(-1, 3), axis=0)[0]) not in colours and (left.std(-1) < 3).all()  # gray lies left, alone
     unknown = np.asarray(points(at, np.full(60, -1), []))
     assert unknown.shape[1] < with_legend.shape[1] and (unknown.std(-1) < 1).all() and UNKNOWN == "#b8b8b8"
 

@@ -71,6 +71,11 @@ def test_three_rows_and_what_is_below_the_threshold_is_dark(tmp_path: Path) -> N
     heat, colours = patch[1, :, :, 0, :, 0].astype(int), patch[2, :, :, 0, :, 0]
     bright = heat.sum(-1) > np.array([188, 55, 84]).sum()  # above the middle of the colours, where the score is 0
     assert ((colours > 0).any(-1) == bright).all() and 0.2 < bright.mean() < 0.8
+    of = scene(tmp_path, encoder, True, data=data)
+    rows = patch_map(encoder.module, of.seen(of.pictures(limit=3))[0]).double().numpy()[bright]
+    peer = PCA(3, whiten=True).fit(rows)  # of the foreground's patches alone
+    theirs = peer.transform(rows) * np.sign(peer.components_[np.arange(3), np.abs(peer.components_).argmax(1)])
+    assert np.abs(colours[bright].astype(int) - np.round(255 / (1 + np.exp(-GAIN * theirs)))).max() <= 1
     assert found.title == "Patches of 3 pictures by their principal components"
     assert "small: tokens after the last norm, 4 x 4 patches a picture of 32 px. The first" in found.caption
     assert f"{100 * bright.mean():.0f} % of them, is coloured by three components of its own" in found.caption
