@@ -18,7 +18,8 @@ def precision_recall(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarra
         raise ValueError(f"average precision needs scores that are numbers and a positive at least, got {int(positive.sum())} "
                          f"positives of {len(positive)}, {int(np.isnan(score).sum())} scores that are none")
     order = np.argsort(-score, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(score[order]) != 0), len(order) - 1)
+    ranked = score[order]
+    ends = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(order) - 1)  # no difference: infinite ones have none
     hits = np.cumsum(positive[order])[ends]
     return hits / positive.sum(), hits / (ends + 1)
 

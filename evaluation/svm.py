@@ -76,7 +76,9 @@ def run(task: Task, config: SvmConfig) -> dict[str, Any]:
     kind = "features" if seen is None else f"{config.layer} {config.pool} {config.values}"
     train, test = (task.features(part, see=seen, kind=kind) for part in ("train", "test"))
     shown = targets(task.train, width)[np.searchsorted(task.train.index, train.index.numpy())]
+    known = (shown != -1).any(1)  # the others have no label at all: they stand against no class
     rows, asked = (unit(part.x.double().numpy()) if config.normalize else part.x.double().numpy() for part in (train, test))
+    rows, shown = rows[known], shown[known]
     costs = config.costs or GRIDS[config.grid]
     _check(task, shown, wanted, config, len(costs))
     job = {"encoder": task.encoder.fingerprint, "images": task.train.subset().fingerprint, "costs": list(costs),
@@ -105,7 +107,7 @@ def run(task: Task, config: SvmConfig) -> dict[str, Any]:
                               for kind, values in by_class.items()},
         "costs": {names[number]: found[number][0] for number in used},
         "chosen_on": f"{config.folds}-fold cross-validation" if len(costs) > 1 else "nothing to choose",
-        "converged": all(converged for _, converged, _ in found.values()), "classes": width, "train_images": len(train),
+        "converged": all(converged for _, converged, _ in found.values()), "classes": width, "train_images": len(rows),
         "test_images": len(test), "arrays": {"score": score.astype(np.float32), "target": wanted}}
     if not isinstance(task.test.source, MultiLabelSource):
         result["correct"] = np.isfinite(score).any(1) & (score.argmax(1) == task.test.label)

@@ -52,6 +52,12 @@ def test_the_plain_sum_is_scikit_learn_s(levels: int) -> None:
     assert found == summed(*precision_recall(score[shuffled], positive[shuffled]))
 
 
+def test_what_has_no_finite_score_shares_the_last_place() -> None:
+    for positive in ([1, 0, 1, 0], [1, 0, 0, 1]):
+        recall, precision = precision_recall(np.array([2.0, 1.0, -np.inf, -np.inf]), np.array(positive, bool))
+        assert recall.tolist() == [0.5, 0.5, 1] and precision.tolist() == [1, 0.5, 0.5]
+
+
 def test_what_is_ignored_has_no_part_and_a_class_that_nothing_shows_no_figure() -> None:
     score = np.stack([SCORE, SCORE, -SCORE], 1)
     target = np.stack([POSITIVE, np.zeros(5), POSITIVE], 1).astype(np.int8)

@@ -101,7 +101,7 @@ def test_a_linear_probe(words: list[str], protocol: str, capsys: pytest.CaptureF
 def test_what_has_more_figures_than_one(words: list[str], protocol: str, printed: str, tmp_path: Path,
                                         capsys: pytest.CaptureFixture[str]) -> None:
     name, *keys = protocol.split()
-    assert cli.main(["eval", name, *words, *keys]) == 0
+    assert cli.main(["eval", name, *words, *keys, "threads=1", "torch_threads=1"]) == 0
     assert printed in capsys.readouterr().out
     arrays = np.load(tmp_path / "run" / "eval" / f"{name}.npz")
     assert arrays["index"].shape == (30,) and "correct" not in arrays

@@ -92,6 +92,17 @@ def test_of_one_label_each_the_highest_score_answers(tmp_path: Path) -> None:
     assert result["chosen_on"] == "nothing to choose" and not list(tmp_path.rglob("*.json"))
 
 
+def test_pictures_without_any_label_stand_against_no_class(tmp_path: Path) -> None:
+    train = several(60, 1)
+    target = train.source.target.copy()  # type: ignore[attr-defined]
+    target[40:] = -1
+    unknown = MultiLabelSource(train.source.source, target)  # type: ignore[attr-defined]
+    fewer = train.part(np.arange(40))
+    found = [run(task(tmp_path / str(number), train=each, test=several(30, 2)), SvmConfig(costs=(1.0,)))
+             for number, each in enumerate((fewer, Pictures(unknown, None, "data=unknown", 1, unlabelled=True)))]
+    assert np.array_equal(found[0]["arrays"]["score"], found[1]["arrays"]["score"]) and found[1]["train_images"] == 40
+
+
 def test_machines_on_a_layer_s_map(tmp_path: Path) -> None:
     """The second of convnet4's maps, averaged over quarters: what scikit-learn's machine makes of the same numbers."""
     encoder = open_encoder("convnet4", pretrained=False, image_px=SIDE)

@@ -79,6 +79,7 @@ def test_words_belong_to_a_set_to_the_command_or_to_every_set(tmp_path: Path) ->
     assert sets["x"].words("knn") == ["data=c", "test_data=d"]
     assert rest == ["remote.attempts=3", "c=1"] and config.by == "logistic"
     assert read(["RUN", "y.data=c", "y.test_data=d"])[1]["y"].metric is None
+    assert read(["RUN", "dtd.data=c", "dtd.test_data=d", "dtd.metric=mean_per_class"])[1]["dtd"].metric == "mean_per_class"
 
 
 @pytest.mark.parametrize(("words", "message"), [
