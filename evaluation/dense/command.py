@@ -61,7 +61,7 @@ def read(task: str, words: Sequence[str]) -> tuple[str, Any]:
         raise ValueError(f"viewmill eval {task} needs one encoder, a run's folder, a checkpoint, a file of weights or a name of "
                          f"timm's, got {len(names)}: {' '.join(names) or 'none'}")
     pairs = [split(word) for word in words if "=" in word]
-    config = filled(CONFIGS[task](), pairs)
+    config = filled(CONFIGS[task](data="unset", test_data="unset"), pairs)
     for needed in ("data", "test_data"):
         if needed not in (name for name, _ in pairs):
             raise ValueError(f"viewmill eval {task} needs {needed}=, COCO's JSON of instances or a list of a VOC folder, for "

@@ -18,8 +18,8 @@ class DenseConfig:
     """What both tasks are told."""
 
     data: Any = key("pictures to learn from: COCO's JSON of instances, or a list of a VOC folder, ImageSets/*/NAME.txt; several "
-                    "as a list", "unset")
-    test_data: Any = key("pictures to be tested on, in the same way", "unset")
+                    "as a list")
+    test_data: Any = key("pictures to be tested on, in the same way")
     images: str | None = key("of COCO's JSON: the folder of the pictures; null: as COCO has it, train2017 beside annotations",
                              None)
     test_images: str | None = key("the same of test_data", None)
