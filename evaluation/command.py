@@ -231,7 +231,7 @@ def in_words(name: str, result: Mapping[str, Any]) -> str:
     told += [f"mean per class {result['mean_per_class']:.4f}"] if result.get("metric") == "mean_per_class" else []
     lines = [f"{name:<10} {', '.join(told)}"]
     for title, value in result.items():
-        if title in ("config", "chosen", "costs"):
+        if title in ("config", "chosen"):
             continue
         if isinstance(value, dict) and all(isinstance(v, float) for v in value.values()):
             figures = "  ".join(f"{label} {number:.4f}" for label, number in value.items())

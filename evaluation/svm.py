@@ -62,9 +62,9 @@ class SvmConfig:
 
 def run(task: Task, config: SvmConfig) -> dict[str, Any]:
     """{"map_11_point", "map_all_point", "map_summed": means over classes, "by_class": each class's, None where no test picture
-    shows it, "costs": each class's choice, "converged": whether all fits did, "arrays": {"score", "target"} of the test pictures;
-    where each shows one class "top1" and "correct" too, the highest score's}. A class that no picture shows has no machine.
-    VOC07's published figure is map_all_point.
+    shows it, and its "cost"; "converged": whether all fits did, "arrays": {"score", "target"} of the test pictures; where each
+    shows one class "top1" and "correct" too, the highest score's}. A class that no picture shows has no machine. VOC07's
+    published figure is map_all_point.
 
     Ranks share the classes. Choices of an interrupted evaluation are kept. Raises ValueError, one line, for what the user can
     mend.
@@ -102,10 +102,10 @@ def run(task: Task, config: SvmConfig) -> dict[str, Any]:
     means, by_class = mean_average_precision(score, wanted)
     names = getattr(task.train.source, "names", ())
     names = names if len(names) == width else [str(number) for number in range(width)]
+    told = {kind: {name: None if np.isnan(value) else value for name, value in zip(names, values, strict=True)}
+            for kind, values in by_class.items()}
     result: dict[str, Any] = {
-        **means, "by_class": {kind: {name: None if np.isnan(value) else value for name, value in zip(names, values, strict=True)}
-                              for kind, values in by_class.items()},
-        "costs": {names[number]: found[number][0] for number in used},
+        **means, "by_class": {**told, "cost": {names[number]: found[number][0] for number in used}},
         "chosen_on": f"{config.folds}-fold cross-validation" if len(costs) > 1 else "nothing to choose",
         "converged": all(converged for _, converged, _ in found.values()), "classes": width, "train_images": len(rows),
         "test_images": len(test), "arrays": {"score": score.astype(np.float32), "target": wanted}}

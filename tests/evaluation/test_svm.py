@@ -72,7 +72,7 @@ def test_it_is_scikit_learn_s_machine_by_the_benchmark_s_protocol(tmp_path: Path
         cost, score = independently(x[kept], np.where(shown[kept, number] == 1, 1, -1), asked, COSTS)
         counted = wanted[:, number] >= 0
         expected.append(average_precision_score(wanted[counted, number], score[counted]))
-        assert result["costs"][str(number)] == cost
+        assert result["by_class"]["cost"][str(number)] == cost
         np.testing.assert_allclose(result["arrays"]["score"][:, number], score, rtol=1e-5)
     assert list(result["by_class"]["map_summed"].values()) == pytest.approx(expected)
     assert result["map_summed"] == pytest.approx(np.mean(expected)) and 0.6 < result["map_summed"] < 0.99
@@ -126,7 +126,7 @@ def test_choices_are_kept_and_not_made_twice(tmp_path: Path, monkeypatch: pytest
     first = run(task(tmp_path, classes=2, images=40), SvmConfig(costs=COSTS))
     monkeypatch.setattr(svm, "fitted_well", lambda *given: pytest.fail("a cost was tried again"))
     second = run(task(tmp_path, classes=2, images=40), SvmConfig(costs=COSTS))
-    assert second["costs"] == first["costs"] and np.array_equal(second["arrays"]["score"], first["arrays"]["score"])
+    assert second["by_class"] == first["by_class"] and np.array_equal(second["arrays"]["score"], first["arrays"]["score"])
 
 
 def test_a_class_that_too_few_pictures_show_is_refused(tmp_path: Path) -> None:
@@ -149,13 +149,13 @@ def test_keys_that_make_no_sense_are_refused(keys: dict[str, Any], message: str)
 def on_a_rank(folder: str) -> dict[str, Any]:
     rank, ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
     result = run(task(Path(folder), classes=3, images=60, rank=rank, ranks=ranks), SvmConfig(costs=(1.0,)))
-    return {name: result[name] for name in ("by_class", "costs", "top1")}
+    return {name: result[name] for name in ("by_class", "top1")}
 
 
 @pytest.mark.slow
 def test_ranks_share_the_classes(tmp_path: Path, world: Callable[..., list[Any]]) -> None:
     alone = run(task(tmp_path / "one", classes=3, images=60), SvmConfig(costs=(1.0,)))
-    wanted = {name: alone[name] for name in ("by_class", "costs", "top1")}
+    wanted = {name: alone[name] for name in ("by_class", "top1")}
     assert world(2, on_a_rank, str(tmp_path / "two")) == [wanted, wanted]
 
 
@@ -171,7 +171,7 @@ def test_voc_s_folder_from_the_command_line(tmp_path: Path, capsys: pytest.Captu
     assert "24 to learn from, 12 to be tested on\n" in printed and "svm        mAP of 11 points " in printed
     kept = json.loads((tmp_path / "run" / "eval" / "svm.json").read_text())
     assert kept["by_class"]["map_all_point"]["cat"] > 0.9 and kept["by_class"]["map_all_point"]["aeroplane"] is None
-    assert kept["costs"] == {"bird": 1, "cat": 1, "dog": 1} and kept["classes"] == len(CLASSES)
+    assert kept["by_class"]["cost"] == {"bird": 1, "cat": 1, "dog": 1} and kept["classes"] == len(CLASSES)
     arrays = np.load(tmp_path / "run" / "eval" / "svm.npz")
     assert arrays["score"].shape == arrays["target"].shape == (12, 20) and len(arrays["index"]) == 12
     write_voc(tmp_path / "VOC", {"test": {**parts["test"], "x": [("boat", False)]}})
