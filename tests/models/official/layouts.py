@@ -83,8 +83,9 @@ def swin(width: int = 16, depths: tuple[int, ...] = (2, 2), heads: tuple[int, ..
     return shapes | {"norm.weight": (last,), "norm.bias": (last,)}
 
 
-def resnet(depths: tuple[int, ...] = (1, 1, 1, 1), stem: int = 8, planes: int = 8, deep: bool = True) -> Shapes:
-    """Bottlenecks (three convolutions, four times as wide at their end) or basic blocks; stage s is 2^s times planes wide."""
+def resnet(depths: tuple[int, ...] = (1, 1, 1, 1), stem: int = 8, planes: int = 8, deep: bool = True, wider: int = 1) -> Shapes:
+    """Bottlenecks (three convolutions, four times as wide at their end; wider: inside) or basic blocks; stage s is 2^s times
+    planes wide."""
     shapes: Shapes = {"conv1.weight": (stem, 3, 7, 7), **_norm("bn1", stem)}
     before = stem
     for s, depth in enumerate(depths):
@@ -92,7 +93,8 @@ def resnet(depths: tuple[int, ...] = (1, 1, 1, 1), stem: int = 8, planes: int = 
         after = inner * (4 if deep else 1)
         for n in range(depth):
             front = f"layer{s + 1}.{n}."
-            convs = ([(inner, before, 1, 1), (inner, inner, 3, 3), (after, inner, 1, 1)] if deep
+            mid = inner * wider
+            convs = ([(mid, before, 1, 1), (mid, mid, 3, 3), (after, mid, 1, 1)] if deep
                      else [(after, before, 3, 3), (after, after, 3, 3)])
             for k, shape in enumerate(convs, 1):
                 shapes |= {f"{front}conv{k}.weight": shape, **_norm(f"{front}bn{k}", shape[0])}
@@ -190,8 +192,7 @@ def barlow_twins() -> dict[str, Any]:
 def vicreg() -> dict[str, Any]:
     """main_vicreg.py's model.pth, of a network twice as wide, stem and all."""
     projector: Shapes = {"module.projector.0.weight": (32, 512), "module.projector.0.bias": (32,),
-                         **_norm("module.projector.1", 32), "module.projector.3.weight": (32, 32),
-                         "module.projector.3.bias": (32,)}
+                         **_norm("module.projector.1", 32), "module.projector.3.weight": (32, 32)}
     return {"epoch": 1000, "model": drawn(resnet(stem=16, planes=16), 3, "module.backbone.") | drawn(projector, 2),
             "optimizer": {"state": {}, "param_groups": []}}
 

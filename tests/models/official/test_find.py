@@ -138,9 +138,10 @@ def test_swav_s_file_is_one_dictionary() -> None:
     same(state, "SwAV", "", 64, lambda x: references.resnet(own(state, "module."), x))
 
 
-@pytest.mark.parametrize(("deep", "stem", "planes"), [(True, 64, 64), (False, 64, 64), (False, 16, 16)])
-def test_a_resnet_alone(deep: bool, stem: int, planes: int) -> None:
-    state = files.drawn(files.resnet((1, 1, 1, 1), stem, planes, deep), 3)
+@pytest.mark.parametrize(("deep", "stem", "planes", "wider"), [(True, 64, 32, 1), (True, 16, 16, 2), (False, 64, 64, 1),
+                                                               (False, 16, 16, 1)])
+def test_a_resnet_alone(deep: bool, stem: int, planes: int, wider: int) -> None:
+    state = files.drawn(files.resnet((1, 1, 1, 1), stem, planes, deep, wider), 3)
     same({name: value * 0.5 if name.endswith("conv2.weight") else value for name, value in state.items()}, "", "", 64,
          lambda x: references.resnet({k: v * 0.5 if k.endswith("conv2.weight") else v for k, v in state.items()}, x))
 
