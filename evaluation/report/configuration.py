@@ -31,7 +31,7 @@ def section(runs: Sequence[Run], read: Read) -> Markup:
     box = tag("input", type="checkbox", checked=True, data_only="marked")
     switch = tag("label", box, tag("span", f"Only the {changed} of {all_keys} keys {what}"), class_="switch")
     search = tag("input", type="search", placeholder="Find a key", aria_label="Find a key", class_="find")
-    trained = [(f"{run.name}: trained by" if len(runs) > 1 else "trained by", commands.training(run, read)) for run in runs]
+    trained = [(f"{run.name}: trained by" if len(runs) > 1 else "Trained by", commands.training(run, read)) for run in runs]
     lines = [command_line(title, command.line, command.refused) for title, command in trained]
     tools = tag("div", switch if 0 < changed < all_keys else None, search, class_="tools")
     filtered = tag("div", made, class_="filtered compared" if len(runs) > 1 else "filtered")
@@ -52,7 +52,7 @@ def _compared(runs: Sequence[Run]) -> tuple[Markup, int, int]:
     for key in keys:
         values = [each.get(key, _ABSENT) for each in flats]
         usual = _commonest(values)
-        cells = [Cell(_said(value), _number(value), code=True, marked=key in other and value != usual) for value in values]
+        cells = [Cell(said(value), _number(value), code=True, marked=key in other and value != usual) for value in values]
         rows.append([Cell(_named(key), code=True), *cells])
     looks = ["marked" if key in other else "" for key in keys]
     return table(columns, rows, "Configuration of each run", looks, "key-by-key"), len(other), len(keys)
@@ -68,8 +68,8 @@ def _changed(run: Run, read: Read) -> tuple[Markup, int, int]:
         default = before.get(key, _ABSENT) if key not in OWN else _ABSENT
         if default_of is not None and key not in OWN and default != now[key]:
             marked.add(key)
-        rows.append([Cell(_named(key), code=True), Cell(_said(now[key]), _number(now[key]), code=True, marked=key in marked),
-                     Cell(_said(default), _number(default), code=True), Cell(about.get(key, ""))])
+        rows.append([Cell(_named(key), code=True), Cell(said(now[key]), _number(now[key]), code=True, marked=key in marked),
+                     Cell(said(default), _number(default), code=True), Cell(about.get(key, ""))])
     looks = ["marked" if key in marked else "" for key in keys]
     return table(columns, rows, "Configuration", looks, "key-by-key"), len(marked), len(keys)
 
@@ -98,7 +98,7 @@ def _recipe(runs: Sequence[Run], several: bool) -> Markup:
 def _op(op: Mapping[str, Any]) -> Markup:
     chance = op.get("p")
     fields = [(name, value) for name, value in op.items() if name not in _NOT_SHOWN and value is not None]
-    text = ", ".join(f"{name} {_said(value)}" for name, value in fields)
+    text = ", ".join(f"{name} {said(value)}" for name, value in fields)
     chance_said = tag("span", f"p {chance:g}", class_="chance") if isinstance(chance, int | float) and chance < 1 else None
     name = tag("span", str(op.get("name") or op["op"]), class_="op")
     return tag("li", tag("details", tag("summary", name, chance_said), tag("p", text)) if text else [name, chance_said])
@@ -113,7 +113,7 @@ def changes(run: Run) -> list[tuple[dict[str, Any], list[str]]]:
         other = []
         for key in _keys([before, now]) if before is not None else []:
             old, new = (each.get(key, _ABSENT) for each in (before or {}, now))
-            other += [f"{key.removeprefix('config.')} {_said(old)} → {_said(new)}"] if old != new else []
+            other += [f"{key.removeprefix('config.')} {said(old)} → {said(new)}"] if old != new else []
         found.append((start, other))
         before = now
     return found
@@ -121,9 +121,9 @@ def changes(run: Run) -> list[tuple[dict[str, Any], list[str]]]:
 
 def meanings(method: str) -> dict[str, str]:
     """What each key of a run means, as `viewmill train METHOD --help` says it."""
-    said = {key: meaning for key, _, meaning in describe(RunConfig)}
+    common = {key: meaning for key, _, meaning in describe(RunConfig)}
     own = {f"model.{key}": meaning for key, _, meaning in describe(METHODS[method].config())} if method in METHODS else {}
-    return said | own
+    return common | own
 
 
 def _keys(flats: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -139,7 +139,8 @@ def _commonest(values: Sequence[Any]) -> Any:
     return values[counts.index(max(counts))] if max(counts) > 1 else object()
 
 
-def _said(value: Any) -> str:
+def said(value: Any) -> str:
+    """A value as it is typed after key=; a dash where there is none."""
     return "—" if value is _ABSENT else f"{value:.6g}" if isinstance(value, float) else shown(value)
 
 

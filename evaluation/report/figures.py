@@ -26,14 +26,16 @@ def found(run: Run) -> list[tuple[Path, Figure]]:
 
 
 def figures(runs: Sequence[Run], album: Album) -> Markup | None:
-    """Those of one title beside each other, in the order of the first run that has them; None where no run has any."""
+    """Of several runs those of one title beside each other, in the order of the first run that has them; None where there are
+    none."""
     by: dict[str, list[tuple[Run, Path, Figure]]] = {}
     for run in runs:
         for path, figure in found(run):
             by.setdefault(figure.title, []).append((run, path, figure))
     several = len(runs) > 1
-    rows = [tag("div", [_figure(*each, album, several) for each in these], class_="figures") for these in by.values()]
-    return joined(rows) if rows else None
+    rows = list(by.values()) if several else [[each for these in by.values() for each in these]] if by else []
+    made = [tag("div", [_figure(*each, album, several) for each in these], class_="figures") for these in rows]
+    return joined(made) if made else None
 
 
 def _figure(run: Run, path: Path, figure: Figure, album: Album, several: bool) -> Markup:
@@ -87,6 +89,6 @@ def _gallery(run: Run, album: Album, several: bool) -> Markup | None:
     newest = f"{kept[-1][0]:,}"
     through = tag("input", type="range", min=0, max=last, value=last, step=1, aria_valuetext=f"step {newest}")
     slider = tag("label", "Step", through, tag("output", newest), class_="slider") if last else None
-    line = command_line("of the newest checkpoint", commands.again(run, f"pictures={run.folder}/pictures.png"))
+    line = command_line("Of the newest checkpoint", commands.again(run, f"pictures={run.folder}/pictures.png"))
     return tag("div", of, slider, tag("div", pictures, class_="sheets"), line, class_="gallery",
                data_run=run.place if several else None)

@@ -93,8 +93,15 @@ for (const chart of all(".chart")) {
   const cross = made("div", "cross"), tip = made("div", "tip");
   tip.setAttribute("role", "status");
   let marks = [];
+  // The words stay on the page, hidden: what is told aloud has to be there before it changes.
+  tip.hidden = true;
+  plot.append(tip);
   const load = () => data ??= JSON.parse(chart.querySelector("script").textContent);
-  const hide = () => { [cross, tip, ...marks].forEach(each => each.remove()); marks = [] };
+  const hide = () => {
+    [cross, ...marks].forEach(each => each.remove());
+    marks = [];
+    tip.hidden = true;
+  };
   const nearest = (series, epoch) => {
     let low = 0, high = series.epoch.length - 1;
     while (low < high) {
@@ -123,7 +130,8 @@ for (const chart of all(".chart")) {
     }
     tip.style.left = left < 50 ? `${left}%` : "auto";
     tip.style.right = left < 50 ? "auto" : `${100 - left}%`;
-    plot.append(cross, ...marks, tip);
+    plot.append(cross, ...marks);
+    tip.hidden = false;
     return first;
   };
   const under = event => {

@@ -62,7 +62,7 @@ def page(runs: Sequence[Run], out: Path, read: Read, data: Any = None) -> str:
     warned = tag("ul", remarks, class_="remarks", aria_label="Remarks") if remarks else None
     top = [_legend(runs), summary.overview(runs)] if several else [summary.tiles(runs[0])]
     made = line("report", *(str(run.folder) for run in runs), f"out={out}")
-    footer = tag("footer", command_line(f"this page, by viewmill {__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC", made))
+    footer = tag("footer", command_line(f"This page, by viewmill {__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC", made))
     title = f"{runs[0].method}, {runs[0].name}" if not several else f"{len(runs)} runs: {', '.join(run.name for run in runs)}"
     body = joined(_bar(there), tag("main", summary.head(runs), warned, top, sections, footer, id="main"),
                   tag("dialog", tag("form", tag("button", "Close", class_="close"), method="dialog"), tag("img", alt=""),

@@ -64,8 +64,11 @@ def started(run: Run) -> str:
         return ""
 
 
-def tiles(run: Run) -> Markup:
+def tiles(run: Run) -> Markup | None:
+    """The figures that count, each leading to its section; None where there are none yet."""
     shown = list(figures(run))
+    if not shown:
+        return None
     across = len(shown) if len(shown) <= 5 else -(-len(shown) // 2)
     made = []
     for each in shown:
@@ -162,7 +165,7 @@ def provenance(run: Run) -> Markup:
     read_bytes = run.last("data/read_bytes")
     facts: list[tuple[str, Any]] = [
         ("Folder", tag("code", str(run.folder))),
-        ("Data", tag("code", str(configuration._said(run.flat().get("data"))))),
+        ("Data", tag("code", str(configuration.said(run.flat().get("data"))))),
         ("Images", f"{about['images']:,}" if isinstance(about.get("images"), int) else None),
         ("Read", f"{run.last('data/read') or 0:,.0f} images, {size(read_bytes)}" if read_bytes else None),
         ("Seed", run.config.get("seed")),

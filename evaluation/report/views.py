@@ -31,7 +31,7 @@ def views(run: Run, album: Album, data: Any = None) -> Markup:
     in place of where the run found its images."""
     given = [] if data is None else [f"data={data}"]
     again = commands.again(run, *given, f"samples={SAMPLES}", f"out={run.folder}/views.png")
-    source_line = command_line("the same as one picture", again)
+    source_line = command_line("The same as one picture", again)
     try:
         shown = _samples(run, album, data)
     except Exception as error:  # the images may be gone, or the recipe another version's: the rest of the report stands

@@ -120,13 +120,13 @@ def test_arrow_keys_read_a_chart(show: Open) -> None:
     page = show("one.html")
     page.locator(".chart[data-names='loss'] .plot").focus()
     page.keyboard.press("End")
-    assert page.locator(".tip").inner_text().split("\n") == ["epoch 3.00, step 60", "2"]
+    assert page.locator(".tip:visible").inner_text().split("\n") == ["epoch 3.00, step 60", "2"]
     page.keyboard.press("Home")
-    assert page.locator(".tip").inner_text().split("\n") == ["epoch 0.10, step 2", "4.9"]
+    assert page.locator(".tip:visible").inner_text().split("\n") == ["epoch 0.10, step 2", "4.9"]
     page.keyboard.press("ArrowRight")
-    assert "step 4" in page.locator(".tip").inner_text()
+    assert "step 4" in page.locator(".tip:visible").inner_text()
     page.keyboard.press("Escape")
-    assert page.locator(".tip").count() == 0
+    assert page.locator(".tip:visible").count() == 0
 
 
 def test_a_run_can_be_hidden_and_a_gallery_gone_through(show: Open) -> None:

@@ -40,6 +40,12 @@ def test_a_key_that_this_version_refuses_is_named_and_left_out(tmp_path: Path) -
     assert said.refused == ("sync_bn",) and "sync_bn" not in said.line and "optimizer.lr=0.3" in said.line
 
 
+def test_an_op_that_the_named_recipe_does_not_have_is_told_of(tmp_path: Path) -> None:
+    run = of(tmp_path / "a")
+    run.about["recipe"]["views"][0]["ops"].append({"op": "solarize", "p": 0.5})
+    assert commands.training(run, train.read).refused == ("recipe.global.solarize.p",)
+
+
 def test_a_method_that_is_not_there_has_all_its_keys_told(tmp_path: Path) -> None:
     run = of(tmp_path / "a")
     run.config["method"] = "gone"

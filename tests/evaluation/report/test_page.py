@@ -139,6 +139,14 @@ def test_remarks_say_what_makes_a_number_doubtful(tmp_path: Path) -> None:
         "The program had changes that were in no commit"]
 
 
+def test_a_run_that_has_just_begun_has_a_page(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    (folder / "metrics.jsonl").unlink()
+    html = page(folder)
+    assert sections(html) == ["views", "configuration", "provenance"] and 'class="tile"' not in html
+    assert "It stands at step 0 of 60; the same command goes on." in html
+
+
 def test_a_collapse_is_told(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", "a.tar", "batch_size=64")
     health = {"health_std": 0.01, "health_negative": 0.999, "health_rankme": 1.2}

@@ -17,6 +17,7 @@ def test_copies_that_agree_go_by_their_group() -> None:
     (found,) = together([expanded(presets.recipe("byol").to_dict())])
     assert found["recipe.global.flip.p"] == 0.5 and "recipe.global/0.flip.p" not in found
     assert found["recipe.global/0.blur.p"] == 1.0 and "recipe.global.blur.p" not in found
+    assert found["recipe.global/1.solarize.p"] == 0.2 and "recipe.global.solarize.p" not in found  # the other copy has none
 
 
 def test_what_differs_in_one_recipe_is_told_by_copies_in_all() -> None:
