@@ -9,14 +9,15 @@ import numpy as np
 
 from ...pipelines.image_header import size_by_parts
 from ..voc import CLASSES, keys, objects, root
-from .masks import Mask, Numbered
-from .scenes import Scene, Scenes
+from .masks import Mask, Numbered, numbers
+from .scenes import VOID, Scene, Scenes
+from .voc_ap import overlap
 
 
 def read(path: Path, *, masks: bool = False) -> Scenes:
     """The pictures that a list such as VOC2007/ImageSets/Main/trainval.txt names, with their boxes. A box of the pixels xmin to
-    xmax, counted from 1, begins at xmin - 1 and ends at xmax. masks: of the things, from SegmentationObject, whose number i is
-    the annotation's thing i. Labels are those of VOC's own classes, or else of the names in order of the alphabet.
+    xmax, counted from 1, begins at xmin - 1 and ends at xmax. masks: of the things, from SegmentationObject, whose numbers are
+    told by where they lie. Labels are those of VOC's own classes, or else of the names in order of the alphabet.
 
     Raises ValueError, one line, where the list, an annotation or a folder is not as it has to be.
     """
@@ -32,7 +33,11 @@ def read(path: Path, *, masks: bool = False) -> Scenes:
             raise ValueError(f"{folder / 'Annotations' / key}.xml has a box that ends before it begins")
         shapes: tuple[Mask, ...] = ()
         if masks:
-            shapes = tuple(Numbered(folder / "SegmentationObject" / f"{key}.png", number + 1) for number in range(len(things)))
+            map_ = folder / "SegmentationObject" / f"{key}.png"
+            if not map_.is_file():
+                raise ValueError(f"{path} names {key}, of which there is no map {map_}; masks=true goes with the lists of "
+                                 "ImageSets/Segmentation")
+            shapes = tuple(Numbered(map_, number) for number in _owners(map_, size_hw, boxes))
         scenes.append(Scene(_picture(folder, key), size_hw, boxes,
                             np.array([classes.index(thing.name) + 1 for thing in things], np.int64), np.zeros(len(things), bool),
                             np.array([thing.difficult for thing in things], bool), sides.prod(1), shapes))
@@ -53,6 +58,30 @@ def read_maps(path: Path, folder: str) -> Scenes:
         scenes.append(Scene(picture, size_hw, none.reshape(0, 4), none.astype(np.int64), none.astype(bool), none.astype(bool),
                             none, class_map=map_))
     return Scenes(scenes, CLASSES, str(path))
+
+
+def _owners(map_: Path, size_hw: tuple[int, int], boxes: np.ndarray) -> list[int]:
+    """For each of boxes (n, 4), the number in a map whose extent overlaps it most; each number once, the best pairs first. Raises
+    ValueError where a box is left without one."""
+    found = numbers(map_, size_hw)
+    present = [int(number) for number in np.unique(found) if number not in (0, VOID)]
+    extents = np.array([_extent(found == number) for number in present], np.float64).reshape(-1, 4)
+    shares = np.array([overlap(extents, box) for box in boxes]).reshape(len(boxes), len(present))
+    owner: dict[int, int] = {}
+    for place in np.argsort(-shares, axis=None, kind="stable"):
+        box, column = divmod(int(place), max(len(present), 1))
+        if shares[box, column] > 0 and box not in owner and present[column] not in owner.values():
+            owner[box] = present[column]
+    missing = [box for box in range(len(boxes)) if box not in owner]
+    if missing:
+        raise ValueError(f"{map_} shows {len(present)} things, its annotation has {len(boxes)}; none is left for thing "
+                         f"{missing[0] + 1}")
+    return [owner[box] for box in range(len(boxes))]
+
+
+def _extent(inside: np.ndarray) -> tuple[int, int, int, int]:
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _first_bytes(path: Path, count: int) -> bytes:

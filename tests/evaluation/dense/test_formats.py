@@ -44,6 +44,20 @@ def test_voc_s_boxes_begin_at_0_and_its_masks_are_numbers(tmp_path: Path) -> Non
             assert np.array_equal(mask.painted((48, 64), AS_IT_IS), inside)
 
 
+def test_masks_of_voc_s_belong_to_the_boxes_that_they_lie_in(tmp_path: Path) -> None:
+    path = write_voc(tmp_path, "trainval", 2)
+    map_ = tmp_path / "SegmentationObject" / "0001.png"
+    numbered = numbers(map_, (48, 64))
+    other = Image.fromarray(np.array([0, 9, 4])[numbered].astype(np.uint8), "L")
+    other.save(map_)
+    scene = voc.read(path, masks=True).scenes[1]
+    for mask, (_, _, inside) in zip(scene.masks, picture(1)[1], strict=True):
+        assert np.array_equal(mask.painted((48, 64), AS_IT_IS), inside)
+    Image.fromarray((numbered == 1).astype(np.uint8), "L").save(map_)
+    with pytest.raises(ValueError, match="shows 1 things, its annotation has 2; none is left for thing 2"):
+        voc.read(path, masks=True)
+
+
 def test_voc_s_own_classes_have_voc_s_numbers(tmp_path: Path) -> None:
     path = write_voc(tmp_path, "trainval", 2)
     for xml in (tmp_path / "Annotations").iterdir():
@@ -134,5 +148,8 @@ def test_pictures_of_another_size_and_maps_that_are_none(tmp_path: Path) -> None
         numbers(tmp_path / "SegmentationClass" / "0000.png", (20, 10))
     with pytest.raises(ValueError, match="is of mode RGB"):
         numbers(tmp_path / "JPEGImages" / "0000.png", (20, 10))
+    (tmp_path / "SegmentationObject" / "0000.png").unlink()
+    with pytest.raises(ValueError, match=r"names 0000, of which there is no map .*lists of ImageSets/Segmentation"):
+        voc.read(tmp_path / "ImageSets" / "Main" / "train.txt", masks=True)
     with pytest.raises(ValueError, match="names 0000, of which there is no map"):
         voc.read_maps(tmp_path / "ImageSets" / "Main" / "train.txt", "SegmentationClassAug")
