@@ -140,9 +140,9 @@ def read(words: Sequence[str]) -> tuple[str, str, EvalConfig, Any]:
     """(protocol, encoder, common keys, the protocol's keys). Raises ValueError, one line."""
     names = [word for word in words if "=" not in word]
     if not names or names[0] not in PROTOCOLS:
-        close = f"; {nearest(names[0], list(PROTOCOLS))}" if names else ""
+        close = f"; {nearest(names[0], [*PROTOCOLS, *OTHERS])}" if names else ""
         raise ValueError(f"which protocol? viewmill eval PROTOCOL ENCODER data=... test_data=..., PROTOCOL one of "
-                         f"{', '.join(PROTOCOLS)}{close}")
+                         f"{', '.join([*PROTOCOLS, *OTHERS])}{close}")
     if len(names) != 2:
         raise ValueError(f"viewmill eval {names[0]} needs one encoder, a run's folder, a checkpoint, a file of weights or a name "
                          f"of timm's, got {len(names) - 1}: {' '.join(names[1:]) or 'none'}")
@@ -248,7 +248,7 @@ def manual(name: str | None = None, *further: str) -> str:
         found: str = OTHERS[name].manual(*(further if name in COMMANDS else ()))
         return found
     if name is not None and name not in PROTOCOLS:
-        raise ValueError(f"viewmill eval has no protocol {name!r}; {nearest(name, list(PROTOCOLS))}")
+        raise ValueError(f"viewmill eval has no protocol {name!r}; {nearest(name, [*PROTOCOLS, *OTHERS])}")
     lines = [HEAD, "Protocols:", *(f"  {each:<10} {protocol.about}" for each, protocol in PROTOCOLS.items()),
              "  transfer   one of these on several data sets, by the metrics of the field's table of twelve",
              "", "On COCO's and VOC's formats", "  detection      boxes and masks of things, by Faster and Mask R-CNN",

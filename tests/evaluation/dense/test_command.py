@@ -63,6 +63,7 @@ def test_what_is_missing_or_amiss_is_said_in_a_line(tmp_path: Path, weights: str
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     data = write_coco(tmp_path, "train2017", 3)
+    assert "did you mean 'detection'" in refused(capsys, "detektion", weights, f"data={data}")
     assert "needs one encoder" in refused(capsys, "detection", f"data={data}")
     assert "eval detection needs test_data=, COCO's JSON" in refused(capsys, "detection", weights, f"data={data}")
     common = [weights, f"data={data}", f"test_data={data}", *TINY]
