@@ -52,7 +52,6 @@ class Published(Method):
         self.config = PublishedConfig(layout.who, "mean" if mean else "own")
         self.feature_dim = int(network.num_features)
         self.image_px = int(network.patch_embed.img_size[0]) if family != "resnet" else 224
-        self.channels = int(network.conv1.in_channels if family == "resnet" else network.patch_embed.proj.in_channels)
         self.kind = _KIND.get(family) or _resnet_kind(network)
         open_to_sizes(encoder)
 
