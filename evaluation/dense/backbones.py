@@ -67,7 +67,7 @@ class Levels(nn.Module):
         self.kept: tuple[int, ...] = ()
         try:
             with torch.enable_grad():
-                found = self._looked_at(torch.zeros(2, encoder.view.instances[0].channels, side, side))
+                found = self._looked_at(torch.zeros(1, encoder.view.instances[0].channels, side, side))
         except (AssertionError, RuntimeError, ValueError, TypeError) as error:
             reason = " ".join(str(error).split())[:120] or type(error).__name__
             raise ValueError(f"{encoder.name} shows no maps of pictures of other sizes ({reason}); dense tasks need a "

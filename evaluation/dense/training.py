@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ...augment.draw import DRAW_VERSION
 from ...models.rank_norm import over_ranks
 from ...models.training import process
 from ...models.training.errors import RunFailure
@@ -47,7 +48,7 @@ def trained(network: nn.Module, backbone: nn.Module, losses: Losses, feed: Feed[
     network.to(world.device)
     work = Training(network, backbone, frozen, losses, feed, of, place)
     process.seed_all(place.seed, world.rank)
-    whole = {"encoder": encoder.fingerprint, "seed": place.seed, "schedule": asdict(of), **job}
+    whole = {"encoder": encoder.fingerprint, "seed": place.seed, "draws": DRAW_VERSION, "schedule": asdict(of), **job}
     place.say(f"{what}: {of.steps} steps of {of.batch_size}, {feed.count} pictures, {of.steps * of.batch_size / feed.count:.3g} "
               "epochs")
     work_through(work, of.steps, place.out, whole, world, what=what, minutes=save_minutes, say=place.say, random=True)

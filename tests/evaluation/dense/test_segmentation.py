@@ -18,6 +18,8 @@ from viewmill.evaluation.dense.scenes import VOID, Scenes
 from viewmill.evaluation.dense.surroundings import Surroundings
 from viewmill.evaluation.dense.training import Training
 from viewmill.evaluation.resumable import Stopped
+from viewmill.models.training.errors import RunFailure
+from viewmill.models.training.process import World
 
 from .sets import LEVEL, picture, small, write_coco, write_voc
 
@@ -134,6 +136,16 @@ def test_a_stopped_run_goes_on_to_the_same_figures(tmp_path: Path, monkeypatch: 
         run("cut")
     monkeypatch.setattr(Training, "step", step)
     assert run("cut") == whole
+
+
+def test_what_cannot_be_trained_ends_in_a_line(tmp_path: Path) -> None:
+    train, test = scenes(tmp_path)
+    encoder = small("resnet18", 48, width=0.125)
+    with pytest.raises(RunFailure, match="the loss is not finite at step 2 of 2; try a lower lr"):
+        segmentation.run(encoder, train, test, NAMES, config(steps=2, lr=1e30), Surroundings(tmp_path / "out"))
+    four = Surroundings(tmp_path / "out", World(0, 4, 0, 4, torch.device("cpu")))
+    with pytest.raises(ValueError, match="batch_size=2 is for all ranks together; 4 ranks need a whole share each"):
+        segmentation.run(encoder, train, test, NAMES, config(), four)
 
 
 @pytest.mark.slow
