@@ -108,7 +108,6 @@ def draw(chart: Chart) -> Markup:
 def _head(chart: Chart, series: Sequence[Series], figure: Callable[[float], str]) -> Markup:
     newest = series[0].points[-1][2] if len({each.colour for each in series}) == 1 else None
     keys = [(each.key, f"key{' dashed' if each.dashed else ''}") for each in series if each.key]
-    keys += [(level.label, "key level") for level in {each.label: each for each in chart.levels}.values()]
     return tag("figcaption", tag("span", chart.title, class_="name"),
                tag("span", figure(newest), class_="newest") if newest is not None else None,
                tag("p", chart.note, class_="note") if chart.note else None,
@@ -151,7 +150,10 @@ def _words(axes: Axes, x_ticks: Sequence[float], y_ticks: Sequence[float], chart
     across = [tag("span", said(tick), class_="y", style=f"bottom:{100 * (tick - axes.y[0]) / span_y:.2f}%") for tick in y_ticks]
     below = [tag("span", short(tick) if tick else "epoch 0", class_="x" if tick else "x first",
                  style=f"left:{100 * (tick - axes.x[0]) / span_x:.2f}%") for tick in x_ticks]
-    return [*across, *below]
+    # To the right, where a line that learns has left it.
+    levels = [tag("span", level.label, class_="said", style=f"bottom:{100 * (level.value - axes.y[0]) / span_y:.2f}%")
+              for level in {each.label: each for each in chart.levels}.values()]
+    return [*across, *below, *levels]
 
 
 def _line(series: Series) -> _Line:

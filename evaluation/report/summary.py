@@ -141,8 +141,7 @@ def remarks(run: Run) -> list[str]:
     if run.data_wait is not None and run.data_wait > budget:
         found.append(f"Waiting for data took {percent(run.data_wait)} of the time, more than its budget of {percent(budget, 0)}; "
                      "`viewmill bench --diagnose` says why.")
-    lost = [name for name, value in (run.rows[-1] if run.rows else {}).items() if value is None]
-    lost += [name for row in run.rows for name, value in row.items() if value is None and name not in lost]
+    lost = [name for row in run.rows for name, value in row.items() if value is None]
     if lost:
         found.append(f"Not finite at some line of the log: {', '.join(dict.fromkeys(lost))}.")
     replaced = run.last("data/substituted")

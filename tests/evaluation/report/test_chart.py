@@ -26,7 +26,7 @@ def test_a_line_runs_from_the_axis_that_begins_at_epoch_0_to_its_last() -> None:
 def test_a_level_lies_across_and_widens_the_axis() -> None:
     made = draw(Chart("kNN", [Series("", [(1, 1.0, 0.5)])], shares=True, levels=[Level("raw pixels", 0.25)]))
     (line,) = paths(made, "level")
-    assert line == "M0.0 1000.0H1000" and "raw pixels" in made and "50 %" in made
+    assert line == "M0.0 1000.0H1000" and '<span class="said" style="bottom:0.00%">raw pixels</span>' in made and "50 %" in made
 
 
 def test_many_points_become_buckets_of_their_mean_between_least_and_most() -> None:

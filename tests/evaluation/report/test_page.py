@@ -117,7 +117,9 @@ def test_a_result_may_name_what_counts_its_own_interval_and_its_own_command(tmp_
     sets = {"pets": {"metric": "top1", "value": 0.3, "pictures": 5}}
     whole = {"eval": "transfer", "sets": sets, "mean": 0.3, "seconds": 1.0, "command": "viewmill eval transfer run"}
     (folder / "eval" / "transfer.json").write_text(json.dumps(whole))
-    first = [each for each in results.findings([run_of(folder)]) if each.first]
+    found = results.findings([run_of(folder)])
+    assert [each.figure for each in found if each.name == "kNN"] == ["mean per class", "top-1", "top-1, k 5"]
+    first = [each for each in found if each.first]
     assert [(each.name, each.figure, each.value, each.low) for each in first] == [
         ("fewshot", "top-1", 0.6, 0.55), ("kNN", "mean per class", 0.4, None), ("transfer", "mean", 0.3, None)]
     assert "<code>viewmill eval transfer run</code>" in page(folder)

@@ -17,7 +17,13 @@ def test_copies_that_agree_go_by_their_group() -> None:
     (found,) = together([expanded(presets.recipe("byol").to_dict())])
     assert found["recipe.global.flip.p"] == 0.5 and "recipe.global/0.flip.p" not in found
     assert found["recipe.global/0.blur.p"] == 1.0 and "recipe.global.blur.p" not in found
-    assert found["recipe.global/1.solarize.p"] == 0.2 and "recipe.global.solarize.p" not in found  # the other copy has none
+
+
+def test_an_op_that_one_copy_alone_has_is_told_of_that_copy() -> None:
+    flip, solarize = {"op": "flip", "p": 0.5}, {"op": "solarize", "p": 0.2}
+    views = [{"group": "global", "count": 1, "ops": [flip]}, {"group": "global", "count": 1, "ops": [flip, solarize]}]
+    (found,) = together([expanded({"views": views})])
+    assert found == {"recipe.global.flip.p": 0.5, "recipe.global/1.solarize.p": 0.2, "recipe.global.count": 2}
 
 
 def test_what_differs_in_one_recipe_is_told_by_copies_in_all() -> None:
