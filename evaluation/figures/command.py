@@ -56,6 +56,9 @@ KINDS = {
 
 EVERY = "all"
 
+LIMITS = {"data": "max_images", "test_data": "max_test_images"}
+"""Of each key of pictures, the one that says how many of them at most."""
+
 
 @dataclass(frozen=True)
 class FigureConfig(EvalConfig):
@@ -114,9 +117,13 @@ def words_of(kind: str, words: Sequence[str]) -> list[str]:
     """The words of one kind, of those that ask for every. What is shown of one set of pictures is shown of test_data, if it is
     given."""
     given = dict(split(word) for word in words if "=" in word)
-    if KINDS[kind].needs == ("data",) and "test_data" not in KINDS[kind].takes and "test_data" in given:
-        given["data"] = given["test_data"]
-    unused = {"data", "test_data"} - {*KINDS[kind].needs, *KINDS[kind].takes}
+    used = {*KINDS[kind].needs, *KINDS[kind].takes}
+    if KINDS[kind].needs == ("data",) and "test_data" not in used and "test_data" in given:
+        (data, most), (test_data, most_test) = LIMITS.items()
+        given[data] = given.pop(test_data)
+        given.pop(most, None)
+        given |= {most: given[most_test]} if most_test in given else {}
+    unused = {name for part, limit in LIMITS.items() if part not in used for name in (part, limit)}
     names = [word for word in words if "=" not in word]
     return [kind, *names[1:], *(f"{name}={text}" for name, text in given.items() if name not in unused)]
 

@@ -60,7 +60,7 @@ def test_all_draws_each_that_can_be_by_a_command_of_its_own(tmp_path: Path, caps
     monkeypatch.setattr(command, "KINDS", few)
     write_run(tmp_path / "run")
     data, test = write_tar(tmp_path / "a.tar", 30, 1), write_tar(tmp_path / "b.tar", 45, 2)
-    words = [str(tmp_path / "run"), f"data={data}", f"test_data={test}", "device=cpu"]
+    words = [str(tmp_path / "run"), f"data={data}", f"test_data={test}", "max_images=20", "max_test_images=10", "device=cpu"]
     assert cli.main(["eval", "figure", "all", *words]) == 0
     there = sorted(path.stem for path in (tmp_path / "run" / "figures").iterdir())
     assert there == ["filters", "neighbours", "pca"]
@@ -70,7 +70,9 @@ def test_all_draws_each_that_can_be_by_a_command_of_its_own(tmp_path: Path, caps
     commands = {name: read_figure(tmp_path / "run" / "figures" / f"{name}.png").command[3:] for name in there}  # type: ignore[union-attr]
     assert commands["neighbours"] == ("neighbours", *words)
     assert commands["filters"] == ("filters", words[0], "device=cpu")
-    assert commands["pca"] == ("pca", words[0], f"data={test}", "device=cpu")
+    assert commands["pca"] == ("pca", words[0], f"data={test}", "device=cpu", "max_images=10")
+    assert command.words_of("pca", ["all", "x", "data=a", "test_data=b", "max_images=9"]) == ["pca", "x", "data=b"]
+    assert command.words_of("pca", ["all", "x", "data=a", "max_images=3"]) == ["pca", "x", "data=a", "max_images=3"]
     assert cli.main(["eval", "figure", "all", words[0], "samples=3"]) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and "samples= is not for every figure; draw the one it is for" in captured.err

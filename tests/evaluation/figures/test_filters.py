@@ -75,6 +75,8 @@ def test_patches_are_shown_by_components_and_other_colours_channel_by_channel(tm
     assert "the first 5 principal components of its 6 filters, 100 % of their variance" in patches.caption
     each = draw(scene(tmp_path, network(nn.Conv2d(3, 6, 4, 4))), FiltersConfig(kind="filters"))
     assert "its 6 filters" in each.caption and "principal" not in each.caption
+    overlapping = draw(scene(tmp_path, network(nn.Conv2d(3, 6, 11, 4))), FiltersConfig())  # AlexNet's
+    assert overlapping.title == "The first layer's filters" and "11 x 11 weights, stride 4" in overlapping.caption
     lab = draw(scene(tmp_path, network(nn.Conv2d(3, 2, 3), "cmc_cifar")), FiltersConfig())
     assert "its 2 filters, the largest weights first, each of its 3 input channels by itself" in lab.caption
     pixels = np.asarray(lab.image)

@@ -75,6 +75,17 @@ def test_of_one_set_a_picture_is_not_its_own_neighbour(tmp_path: Path, drawn: li
     assert found.title == "Nearest neighbours of 6 pictures" and "vermilion" not in found.caption
 
 
+def test_of_a_part_of_the_pictures_neighbours_are_of_that_part(tmp_path: Path, drawn: list[Any]) -> None:
+    of = scene(tmp_path, data=write_tar(tmp_path / "a.tar", 30, 1), max_images=7)
+    draw(of, NeighboursConfig(queries=3, k=2))
+    part = of.features(of.pictures())
+    unit, images = part.x / part.x.norm(dim=1, keepdim=True), of.shown(of.pictures(), part.index.tolist())
+    for row in drawn[0][0]:
+        query = next(place for place, number in enumerate(part.index.tolist()) if (images[number] == row[0].pixels).all())
+        order = [place for place in (unit[query] @ unit.T).argsort(descending=True).tolist() if place != query][:2]
+        assert all((tile.pixels == images[int(part.index[near])]).all() for tile, near in zip(row[1:], order, strict=True))
+
+
 def test_pictures_can_be_asked_about_by_key(tmp_path: Path, drawn: list[Any]) -> None:
     data = write_tar(tmp_path / "a.tar", 9, 1)
     of = scene(tmp_path, data=data)
