@@ -20,6 +20,8 @@ from viewmill.evaluation.figures.confusion import (
     most_confused,
 )
 from viewmill.evaluation.figures.figure import read
+from viewmill.evaluation.neighbours import KnnEvalConfig
+from viewmill.evaluation.neighbours import run as protocol
 
 from tests.evaluation import tasks
 from tests.evaluation.figures.scenes import scene
@@ -63,6 +65,16 @@ def test_the_top_1_is_the_protocols(tmp_path: Path, by: str) -> None:
     assert said is not None and f"top-1 {kept['top1']:.4f} of 30 pictures of test_data=" in said.caption
     how = "5 nearest neighbours" if by == "knn" else f"logistic regression, c {kept['chosen']['c']:g}"
     assert said.title == f"Confusion of 3 classes, by {how}"
+
+
+def test_votes_are_weighted_as_the_protocol_weights_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, of = tasks.task(tmp_path, classes=5), scene(tmp_path)
+    monkeypatch.setattr(of, "task", lambda: task)
+    found = {}
+    for k, tau in ((60, 0.01), (60, 5.0), (3, 0.01)):  # of classes that overlap
+        found[k, tau] = protocol(task, KnnEvalConfig(k=(k,), tau=tau))["top1"]
+        assert f"top-1 {found[k, tau]:.4f} of 60 pictures" in draw(of, ConfusionConfig(k=k, tau=tau)).caption
+    assert len(set(found.values())) > 1
 
 
 def test_logistic_answers_of_a_given_c(tmp_path: Path) -> None:
