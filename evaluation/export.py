@@ -141,7 +141,7 @@ def network_of(encoder: Encoder, shown: Shown, images: torch.Tensor) -> Network:
     if pooling is None:
         raise ValueError(f"features of {encoder.name} are neither what its {name} returns nor its class token nor the mean of "
                          "its patch tokens, so no other library would give them")
-    return Network(module, name, pooling, shown)  # type: ignore[arg-type]
+    return Network(module, name, pooling, shown)  # type: ignore[arg-type]  # the checker takes callable() for another type
 
 
 def _backbone_of(origin: Mapping[str, Any]) -> str | None:

@@ -47,8 +47,8 @@ def head(runs: Sequence[Run]) -> Markup:
 def sentence(run: Run) -> str:
     """What was trained on what, for how long, where, and when."""
     config, images = run.config, run.about.get("images")
-    model = config.get("model") if isinstance(config.get("model"), dict) else {}
-    network = model.get("backbone") or "A network"  # type: ignore[union-attr]
+    model = config.get("model")
+    network = (model.get("backbone") if isinstance(model, dict) else None) or "A network"
     on = f"{images:,} images" if isinstance(images, int) else "images"
     epochs = run.last("epoch") or 0.0
     passes = f"{short(epochs, 3)} epoch{'' if epochs == 1 else 's'}, {run.step:,} steps of {config['batch_size']:,} images"

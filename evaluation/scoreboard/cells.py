@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
@@ -73,7 +73,7 @@ def cells_of(settings: Settings, read: Read, data: Any, sources: dict[str, str])
     config = settings.config
     judged = _judged(config, sources)
     pixels = tuple(name for name in config.protocols if name in ("knn", "linear"))
-    code = code_of([*_seen(named_recipe("eval_bicubic")), *_judges(pixels)])
+    code = _told([*_seen(named_recipe("eval_bicubic")), *_judges(pixels)], config, pixels)
     cells = [Cell("pixels", "pixels", "", 0, pixels, _of(judged, pixels), code)] if pixels else []
     for seed in range(config.seeds):
         for arm in settings.arms:
@@ -85,7 +85,7 @@ def cells_of(settings: Settings, read: Read, data: Any, sources: dict[str, str])
             training |= {"recipe": recipe.to_dict(), "draws": DRAW_VERSION,
                          "loader": {name: training["loader"][name] for name in _ORDER}}
             trains = [*_seen(recipe), (f"models.{info.module}", info.cls), *_STEPS]
-            code, training_code = code_of([*trains, *_judges(protocols)]), code_of(trains)
+            code, training_code = _told([*trains, *_judges(protocols)], config, protocols), code_of(trains)
             kinds: tuple[Kind, ...] = ("untrained", "trained") if arm.untrained == arm.name else ("trained",)
             for kind in kinds:
                 made = {**_of(judged, protocols), "kind": kind, "training": training}
@@ -115,6 +115,18 @@ def _seen(recipe: Recipe) -> list[tuple[str, str]]:
 def _judges(protocols: Sequence[str]) -> list[tuple[str, str]]:
     return [*(("evaluation.untrained", name) for name in ("initialized", "calibrated", "raw_pixels")),
             *(_RUNS[name] for name in protocols)]
+
+
+def _told(definitions: Sequence[tuple[str, str]], config: BenchConfig, protocols: Sequence[str]) -> str:
+    """A hash of the code, and of the published numbers of judging: a configuration names whose they are, and has none of them."""
+    numbers = {}
+    for name in protocols:
+        own = getattr(config, name)
+        if hasattr(own, "protocol"):
+            published = type(own)(protocol=own.protocol)  # whose warm-up and drops a run of other length stretches
+            numbers[name] = [asdict(each.tuning() if hasattr(each, "tuning") else each.probe()) | {"source": ""}
+                             for each in (own, published)]
+    return _digest([code_of(definitions), numbers])
 
 
 def _digest(said: Any) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from viewmill import train
+from viewmill.evaluation.finetune import TUNINGS
+from viewmill.evaluation.linear.probes import PROBES
 from viewmill.evaluation.scoreboard import cells as room
 from viewmill.evaluation.scoreboard.cells import Cell, Store, cells_of
 from viewmill.evaluation.scoreboard.settings import read
@@ -62,6 +65,20 @@ def test_other_code_makes_a_cell_stale_and_another_way_of_judging_keeps_the_trai
     edited = {cell.name: cell for cell in cells_of(read(WORDS), train.read, "a.tar", SOURCES)}
     assert {name for name in ALL if edited[name].key != before[name].key} == SIMCLR
     assert edited[trained].training_key != before[trained].training_key
+
+
+@pytest.mark.parametrize(("numbers", "name", "judged_by_it"), [(TUNINGS, "small", ALL - {"pixels"}), (PROBES, "sweep", ALL),
+                                                              (TUNINGS, "mae", set())])
+def test_published_numbers_of_judging_make_a_cell_stale_where_it_is_judged_by_them(
+        monkeypatch: pytest.MonkeyPatch, numbers: dict[str, Any], name: str, judged_by_it: set[str]) -> None:
+    before = keys()
+    monkeypatch.setitem(numbers, name, replace(numbers[name], weight_decay=0.123))
+    after = keys()
+    assert {each for each in before if before[each] != after[each]} == judged_by_it
+    # Said by other words, they are the same.
+    monkeypatch.undo()
+    monkeypatch.setitem(numbers, name, replace(numbers[name], source="elsewhere"))
+    assert keys() == before
 
 
 def cell(key: str = "one", training: str = "t") -> Cell:
