@@ -63,12 +63,12 @@ class DiscreteVAE(nn.Module):
     """
 
     def __init__(self, *, vocabulary: int, code_dim: int, width: int, halvings: int, in_chans: int = 3, law: Law = "mse",
-                 quantizer: Literal["gumbel", "vq"] = "gumbel", decay: float = 0.99) -> None:
+                 quantizer: Literal["gumbel", "vq"] = "gumbel", decay: float = 0.99, restart: float = 0.0) -> None:
         super().__init__()
         self.vocabulary, self.stride, self.in_chans, self.law = vocabulary, 2**halvings, in_chans, law
         vq = quantizer == "vq"
         self.codebook: nn.Embedding | VectorQuantizer = (
-            VectorQuantizer(vocabulary, code_dim, decay) if vq else nn.Embedding(vocabulary, code_dim))
+            VectorQuantizer(vocabulary, code_dim, decay, restart) if vq else nn.Embedding(vocabulary, code_dim))
         down: list[nn.Module] = []
         up: list[nn.Module] = []
         for stage in range(halvings):

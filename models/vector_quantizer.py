@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .distributed import Kept, add_up, gather
+from .distributed import Kept, add_up, gather, rank, world_size
 
 EPS = 1e-5
 """Of the counts, so that an entry that nothing falls to keeps a finite mean."""
@@ -16,16 +16,18 @@ class VectorQuantizer(Kept):
     """weight (K, D): each entry is the moving mean of the vectors that were nearest to it, on all ranks together. In the first
     training step the entries are vectors of that step, taken evenly: those that begin far away would never be used.
 
-    decay: of the moving means, in [0, 1). Its buffers are the same on all ranks without help.
+    decay: of the moving means, in [0, 1). restart: an entry whose moving count of vectors is below it, after a step, begins anew
+    at one of that step's vectors, drawn by torch's own generator (Dhariwal et al. 2020, arXiv:2005.00341, section 3.1); 0: none
+    does, and those that nothing falls to stay where they are. Its buffers are the same on all ranks without help.
     """
 
     sizes: Tensor
     sums: Tensor
     begun: Tensor
 
-    def __init__(self, entries: int, dim: int, decay: float) -> None:
+    def __init__(self, entries: int, dim: int, decay: float, restart: float = 0.0) -> None:
         super().__init__()
-        self.decay, self._started = decay, False
+        self.decay, self.restart, self._started = decay, restart, False
         self.weight = nn.Parameter(torch.randn(entries, dim), requires_grad=False)
         self.register_buffer("sizes", torch.ones(entries))
         self.register_buffer("sums", self.weight.detach().clone())
@@ -73,3 +75,16 @@ class VectorQuantizer(Kept):
         total = self.sizes.sum()
         smoothed = (self.sizes + EPS) / (total + len(self.sizes) * EPS) * total
         self.weight.copy_(self.sums / smoothed[:, None])
+        if self.restart:
+            self._begin_unused_anew(rows)
+
+    def _begin_unused_anew(self, rows: Tensor) -> None:
+        # Of every entry, since which ones are unused is not known here without a wait for the device; ranks take turns.
+        drawn = torch.zeros_like(self.weight)
+        own = torch.arange(rank(), len(drawn), world_size(), device=rows.device)
+        drawn[own] = rows[torch.randint(len(rows), (len(own),), device=rows.device)].to(drawn.dtype)
+        unused = self.sizes < self.restart
+        drawn = torch.where(unused[:, None], add_up(drawn), self.weight)
+        self.weight.copy_(drawn)
+        self.sizes.clamp_(min=self.restart)
+        self.sums.copy_(torch.where(unused[:, None], drawn * self.restart, self.sums))

@@ -9,7 +9,7 @@ from ..info import MethodInfo, Variant
 _ADAMW: dict[str, Any] = {"name": "adamw", "weight_decay": 0.05, "betas": (0.9, 0.999), "exclude": "norm-and-bias"}
 
 # As MAE's, whose small run they share the size of: a ViT of width 128 and 4 blocks on 8 x 8 patches.
-_SMALL = ("model.embed_dim=128", "model.depth=4", "model.heads=4", "batch_size=64", "epochs=1", "optimizer.lr=1e-3",
+_SMALL = ("model.embed_dim=96", "model.depth=2", "model.heads=3", "batch_size=64", "epochs=1", "optimizer.lr=2e-3",
           "optimizer.scaling=none", "schedule.warmup_epochs=0.1")
 
 
@@ -81,7 +81,7 @@ MASKED_REGRESSION = (
         fields_32px={"backbone": "vit_tiny_patch16_224", "patch_px": 4, "predictor_dim": 96, "predictor_depth": 4},
         variants=_IJEPA_VARIANTS,
         metric="linear",
-        small=(*_SMALL, "model.predictor_dim=64", "model.predictor_depth=2", "model.teacher_momentum=0.99",
+        small=(*_SMALL, "model.predictor_dim=48", "model.predictor_depth=2", "model.teacher_momentum=0.99",
                "optimizer.final_weight_decay=null"),
     ),
 )

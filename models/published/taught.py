@@ -25,9 +25,9 @@ TAUGHT = (
                                                                     "decoder_layer_scale": 1e-5}),
         },
         metric="linear",  # as MAE, for the same reason
-        small=("model.tokenizer=dvae", "model.tokenizer_width=16", "model.vocabulary=256", "model.embed_dim=128", "model.depth=4",
-               "model.heads=4", "model.drop_path=0", "model.regressor_depth=1", "model.decoder_dim=128", "model.decoder_depth=1",
-               "model.decoder_heads=4", "model.pooling=mean", "batch_size=64", "epochs=1", "optimizer.lr=1e-3",
+        small=("model.tokenizer=dvae", "model.tokenizer_width=16", "model.vocabulary=256", "model.embed_dim=96", "model.depth=2",
+               "model.heads=3", "model.drop_path=0", "model.regressor_depth=1", "model.decoder_dim=96", "model.decoder_depth=1",
+               "model.decoder_heads=3", "model.pooling=mean", "batch_size=64", "epochs=1", "optimizer.lr=2e-3",
                "schedule.warmup_epochs=0.1"),
     ),
     MethodInfo(
@@ -44,8 +44,8 @@ TAUGHT = (
                      "teacher": "own", "target_dim": None},
         variants={"large": Variant("ViT-L/16", {"backbone": "vit_large_patch16_224"})},
         metric="linear",
-        small=("model.embed_dim=128", "model.depth=4", "model.heads=4", "model.decoder_dim=64", "model.decoder_depth=1",
-               "model.decoder_heads=4", "model.pooling=mean", "batch_size=64", "epochs=1", "optimizer.lr=1e-3",
+        small=("model.embed_dim=96", "model.depth=2", "model.heads=3", "model.decoder_dim=64", "model.decoder_depth=1",
+               "model.decoder_heads=4", "model.pooling=mean", "batch_size=64", "epochs=2", "optimizer.lr=2e-3",
                "optimizer.scaling=none", "schedule.warmup_epochs=0.1"),
     ),
     MethodInfo(
@@ -61,7 +61,7 @@ TAUGHT = (
         fields={"backbone": "vit_giant_patch14_224", "positions": "absolute", "layer_scale": None, "target_dim": 768},
         fields_32px={"backbone": "vit_tiny_patch16_224", "patch_px": 4, "teacher": "own", "target_dim": None, "first_std": 0.02},
         metric="linear",
-        small=("model.embed_dim=128", "model.depth=4", "model.heads=4", "model.drop_path=0", "batch_size=64", "epochs=1",
-               "optimizer.lr=1e-3", "schedule.warmup_epochs=0.1"),
+        small=("model.embed_dim=96", "model.depth=2", "model.heads=3", "model.drop_path=0", "batch_size=64", "epochs=1",
+               "optimizer.lr=2e-3", "schedule.warmup_epochs=0.1"),
     ),
 )

@@ -24,8 +24,8 @@ TOKENS = (
                             {"recipe": "igpt_ar_48"}),
         },
         metric="linear",
-        small=("model.colours=64", "model.embed_dim=128", "model.depth=4", "model.heads=4", "batch_size=64", "epochs=1",
-               "optimizer.lr=1e-3", "schedule.warmup_epochs=0.1"),
+        small=("model.colours=64", "model.embed_dim=96", "model.depth=2", "model.heads=3", "batch_size=64", "epochs=2",
+               "optimizer.lr=3e-3", "schedule.warmup_epochs=0.1"),
     ),
     MethodInfo(
         name="dvae", module="dvae", cls="DVAE", recipe="beit_tokenizer_256", recipe_32px="beit_tokenizer_cifar",
@@ -50,7 +50,8 @@ TOKENS = (
             "vq": Variant("a quantizer in the softmax's place", {"quantizer": "vq", "law": "mse"}),
         },
         metric="linear",
-        small=("batch_size=64", "epochs=1", "optimizer.lr=3e-3", "schedule.final_lr=0", "schedule.warmup_epochs=0.05"),
+        small=("model.quantizer=vq", "model.restart=0.5", "batch_size=64", "epochs=1", "optimizer.lr=1e-3", "schedule.final_lr=0",
+               "schedule.warmup_epochs=0.05"),
     ),
     MethodInfo(
         name="beit", module="beit", cls="BEiT", recipe="beit", recipe_32px="beit_cifar",
@@ -69,8 +70,8 @@ TOKENS = (
             "22k": Variant("on ImageNet-22k", numbers={"epochs": 150, "recipe": "beit_22k", "schedule": {"warmup_epochs": 1.44}}),
         },
         metric="linear",  # as MAE, for the same reason
-        small=("model.tokenizer=dvae", "model.tokenizer_width=16", "model.vocabulary=256", "model.embed_dim=128", "model.depth=4",
-               "model.heads=4", "model.drop_path=0", "batch_size=64", "epochs=1", "optimizer.lr=1e-3",
+        small=("model.tokenizer=dvae", "model.tokenizer_width=16", "model.vocabulary=256", "model.embed_dim=96", "model.depth=2",
+               "model.heads=3", "model.drop_path=0", "batch_size=64", "epochs=1", "optimizer.lr=2e-3",
                "schedule.warmup_epochs=0.1"),
     ),
 )

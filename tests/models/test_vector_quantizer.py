@@ -59,6 +59,18 @@ def test_entries_follow_the_vectors_that_fell_to_them_by_hand() -> None:
     assert torch.equal(quantizer.weight, kept)
 
 
+def test_entries_that_too_few_vectors_fall_to_begin_anew_at_vectors_of_the_step() -> None:
+    quantizer = begun()
+    quantizer.restart = 0.95
+    quantizer(torch.tensor([[2.0, 0.0], [2.0, 0.0]]).T.reshape(1, 2, 1, 2))  # both to entry 1: sizes 0.9, 1.1, 0.9
+    assert quantizer.sizes.tolist() == pytest.approx([0.95, 1.1, 0.95])
+    expected = np.array([[2, 0], [(0.9 * 1 + 0.1 * 4) / 1.1, 0], [2, 0]])  # the first and the last have the step's vector
+    np.testing.assert_allclose(quantizer.weight.detach().numpy(), expected, atol=1e-4)
+    np.testing.assert_allclose(quantizer.sums.numpy(), expected * np.array([[0.95], [1.1], [0.95]]), atol=1e-4)
+    codes = quantizer.eval()(torch.full((1, 2, 1, 1), 9.0))[1]
+    assert codes.item() == 0 and torch.equal(quantizer.sizes, quantizer.sizes.clamp(min=0.95))  # nothing moves in evaluation
+
+
 def test_an_entry_without_vectors_keeps_a_finite_mean() -> None:
     quantizer = begun()
     for _ in range(2000):
@@ -90,3 +102,23 @@ def test_all_ranks_have_the_codebook_of_one_process(world: World, ranks: int) ->
     alone = followed(7)
     for of in world(ranks, followed, 7):
         torch.testing.assert_close(of, alone)
+
+
+def begun_anew(images: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The entries after a step that leaves none of them, and the vectors of that step."""
+    torch.manual_seed(rank())
+    quantizer = VectorQuantizer(4, 2, 0.5, restart=1e6)
+    z = torch.randn(images, 2, 2, 2, generator=torch.Generator().manual_seed(0))
+    quantizer(z[rank() * images // world_size() : (rank() + 1) * images // world_size()])
+    return quantizer.weight.detach(), z.movedim(1, -1).reshape(-1, 2)
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_all_ranks_begin_anew_at_the_same_vectors_of_all_of_them(world: World, ranks: int) -> None:
+    found = world(ranks, begun_anew, 7)
+    entries, rows = found[0]
+    assert all(torch.equal(of, entries) for of, _ in found)
+    taken = [int((rows == entry).all(1).nonzero()) for entry in entries]
+    # Entry n is of rank n modulo their number, whose vectors are a part of the images, of four each.
+    owner = [next(r for r in range(ranks) if row < 4 * ((r + 1) * 7 // ranks)) for row in taken]
+    assert owner == [number % ranks for number in range(4)]
