@@ -32,7 +32,7 @@ from . import pseudo_labels
 from .dense import TASKS
 from .figures import COMMANDS
 from .multilabel import MultiLabelSource, open_labelled
-from .official import open_encoder
+from .opening import open_encoder
 from .pictures import Pictures
 from .resumable import Stopped
 from .task import ALONE, Task

@@ -24,7 +24,7 @@ from ..models.training.config import describe, key
 from ..models.training.manual import rows
 from ..models.training.overrides import filled, split
 from .encoder import Encoder
-from .official import open_encoder
+from .opening import open_encoder
 
 SEED, PICTURES = 0, 2
 """Of the random pictures that the network and the one opened again are compared on."""
@@ -136,7 +136,7 @@ def network_of(encoder: Encoder, shown: Shown, images: torch.Tensor) -> Network:
         raise ValueError(f"{encoder.name} does not say what network it has; give the run's folder, or a file with backbone=")
     if not callable(getattr(module, "forward_features", None)):
         raise ValueError(f"{encoder.name} has a {type(module).__name__}, which no other library has; viewmill opens it itself, "
-                         "with viewmill.evaluation.encoder.open_encoder")
+                         "with viewmill.evaluation.opening.open_encoder")
     pooling = pooling_of(module, encoder, images)
     if pooling is None:
         raise ValueError(f"features of {encoder.name} are neither what its {name} returns nor its class token nor the mean of "

@@ -17,13 +17,13 @@ from torch import Tensor
 from ..augment.recipe import Recipe
 from ..models.method import Method
 from ..models.pictured import Pictured, Shown
+from ..models.restored import restored
 from ..models.training import checkpoint
 from ..models.training.config import LoaderConfig
 from ..models.views import left_to
 from ..pipelines.batch import Batch
 from ..pipelines.loader import Loader
 from ..pipelines.source import Source, open_source
-from .encoder import restored
 from .features import evaluating
 
 IMAGES = 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from torch import Tensor
 
 from ..models.training import process
 from .accuracy import best_classes, right, shares
-from .features import Features
 from .linear.config import LinearConfig
 from .linear.kinds import Kinds
 from .resumable import folder_of
@@ -25,6 +25,9 @@ PENALTIES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
 
 PUBLISHED = tuple(float(c) for c in np.logspace(-6, 5, 45))
 """Of SimCLR and its successors on the transfer data sets, and of DINOv2."""
+
+Known = tuple[Tensor, Tensor]
+"""Features (N, D), and labels (N,) or targets (N, C)."""
 
 LARGE = 10**9
 """Multiplications of one product from which more threads help. Below, where other programs want the cores as well, BLAS threads
@@ -45,20 +48,20 @@ def run(task: Task, config: LinearConfig) -> dict[str, Any]:
     see = Kinds(task.encoder, ["features"])
     train, test = (task.features(part, see=see, kind=see.name) for part in ("train", "test"))
     grid = config.c or (PUBLISHED if config.c_grid == "published" else short_grid(len(train)))
-    found = _chosen(task, config, train, grid) if len(grid) > 1 else {grid[0]: float("nan")}
-    best = max(found, key=lambda c: (found[c], -c))  # of equals, the most regularised
-    fitted = None
-    if task.world.rank == 0:
-        fitted = Logistic(best, config).fit(train.x, train.label)
-        if len(grid) > 1 and best in (min(grid), max(grid)):
-            task.say(f"lbfgs: the best c={best:g} is at the grid's end; c=[...] may go further")
-    fitted = process.gather(task.world, fitted)[0]
-    best_of_test = best_classes(fitted.scores(test.x))
+    found = {grid[0]: float("nan")}
+    if len(grid) > 1:
+        fit, choose = ((train.x[rows], train.label[rows]) for rows in hold_out(train.label.numpy(), config.split))
+        found = chosen(task, config, fit, choose, grid, lambda scores, label: shares(best_classes(scores), label)["top1"],
+                       metric="top1", chosen_on=config.split, title="lbfgs")
+    best, edge = best_of(task, found, "lbfgs")
+    last = fitted(best, config, train.x, train.label) if task.world.rank == 0 else None
+    last = process.gather(task.world, last)[0]
+    best_of_test = best_classes(last.scores(test.x))
     return {
         **shares(best_of_test, test.label), "correct": task.correct(test.index, right(best_of_test, test.label)),
         "chosen": {"c": best}, "chosen_on": "split" if len(grid) > 1 else "nothing to choose",
         "fits": [{"c": c, "top1": accuracy} for c, accuracy in found.items()] if len(grid) > 1 else [],
-        "converged": fitted.converged, "edge": len(grid) > 1 and best in (min(grid), max(grid)), "classes": task.classes(),
+        "converged": last.converged, "edge": edge, "classes": task.classes(),
         "train_images": len(train), "test_images": len(test)}
 
 
@@ -66,26 +69,41 @@ def short_grid(images: int) -> tuple[float, ...]:
     return tuple(float(f"{1 / (penalty * images):.3g}") for penalty in PENALTIES)
 
 
-def _chosen(task: Task, config: LinearConfig, train: Features, grid: tuple[float, ...]) -> dict[float, float]:
-    """The accuracy of each c on the split."""
-    fit, choose = (torch.from_numpy(rows) for rows in hold_out(train.label.numpy(), config.split))
-    job = {"encoder": task.encoder.fingerprint, "images": task.train.subset().fingerprint, "split": config.split,
-           "standardize": Logistic(1.0, config).standardizes, "dtype": Logistic(1.0, config).dtype, "max_iter": config.max_iter}
-    folder = folder_of(job, task.out, "lbfgs")
-    own = {}
+def chosen(task: Task, config: LinearConfig, fit: Known, choose: Known, grid: Sequence[float],
+           judge: Callable[[Tensor, Tensor], float], *, metric: str, chosen_on: Any, title: str) -> dict[float, float]:
+    """What `judge` says of each c: of the scores (N, C) of what was fitted to `fit`, and of the truth of `choose`. metric: its
+    name; chosen_on: plain data that says which pictures `choose` has; title: of what is said and of the folder of what is kept."""
+    of = Logistic(1.0, config)
+    job = {"encoder": task.encoder.fingerprint, "images": task.train.subset().fingerprint, "chosen_on": chosen_on,
+           "metric": metric, "standardize": of.standardizes, "dtype": of.dtype, "max_iter": config.max_iter}
+    folder, own = folder_of(job, task.out, title), {}
     for c in sorted(grid)[task.world.rank :: task.world.size]:
         path = folder / f"{c:.9g}.json"
         if path.is_file():
-            own[c] = float(json.loads(path.read_text())["top1"])
+            own[c] = float(json.loads(path.read_text())[metric])
             continue
-        fitted = Logistic(c, config).fit(train.x[fit], train.label[fit])
-        own[c] = shares(best_classes(fitted.scores(train.x[choose])), train.label[choose])["top1"]
+        own[c] = judge(fitted(c, config, *fit).scores(choose[0]), choose[1])
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f".{path.name}.{os.getpid()}"
-        temporary.write_text(json.dumps({"c": c, "top1": own[c], "converged": fitted.converged}) + "\n")
+        temporary.write_text(json.dumps({"c": c, metric: own[c]}) + "\n")
         os.replace(temporary, path)
-        task.say(f"lbfgs: c={c:g}: {own[c]:.4f} of the split")
-    return dict(sorted((c, accuracy) for each in process.gather(task.world, own) for c, accuracy in each.items()))
+        task.say(f"{title}: c={c:g}: {metric} {own[c]:.4f} of the pictures that choose")
+    return dict(sorted((c, value) for each in process.gather(task.world, own) for c, value in each.items()))
+
+
+def best_of(task: Task, found: Mapping[float, float], title: str) -> tuple[float, bool]:
+    """The c that was judged best, of equals the most regularised; and whether it is the first or the last of several."""
+    best = max(found, key=lambda c: (found[c], -c))
+    edge = len(found) > 1 and best in (min(found), max(found))
+    if edge:
+        task.say(f"{title}: the best c={best:g} is at the grid's end; c=[...] may go further")
+    return best, edge
+
+
+def fitted(c: float, config: LinearConfig, x: Tensor, truth: Tensor) -> Logistic | OneAgainstRest:
+    """x (N, D); truth: labels (N,), or targets (N, C) of several classes a picture."""
+    kind = Logistic if truth.ndim == 1 else OneAgainstRest
+    return kind(c, config).fit(x, truth)
 
 
 class Logistic:
@@ -123,3 +141,24 @@ class Logistic:
         scores = np.full((len(rows), int(self.model.classes_[-1]) + 1), given.min(initial=0) - 1)
         scores[:, self.model.classes_] = given
         return torch.from_numpy(scores)
+
+
+class OneAgainstRest:
+    """A logistic regression for each class, of targets (N, C): 1, 0, or -1, which has no part in that class's."""
+
+    def __init__(self, c: float, config: LinearConfig) -> None:
+        self.c, self.config, self.converged = c, config, True
+        self.of_class: list[Logistic | None] = []
+
+    def fit(self, x: Tensor, target: Tensor) -> OneAgainstRest:
+        for column in target.T:
+            known = column >= 0
+            both = len(column[known].unique()) == 2
+            self.of_class.append(Logistic(self.c, self.config).fit(x[known], column[known].long()) if both else None)
+        self.converged = all(each is None or each.converged for each in self.of_class)
+        return self
+
+    def scores(self, x: Tensor) -> Tensor:
+        """(N, C) float64; 0 of a class that all training pictures show, or none."""
+        nothing = torch.zeros(len(x), dtype=torch.float64)
+        return torch.stack([nothing if each is None else each.scores(x)[:, 1] for each in self.of_class], 1)

@@ -30,7 +30,7 @@ from ..pipelines.source import open_source
 from .encoder import Encoder
 from .features import Features, extract
 from .layers import reduced
-from .official import open_encoder
+from .opening import open_encoder
 from .pictures import Pictures
 
 

@@ -6,28 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-CONTAINERS = ("teacher", "target_encoder", "student", "state_dict", "model", "model_state", "backbone", "encoder")
-"""What files call the networks they hold; of several that fit equally well, the first here is taken."""
-
-
-def read_state_dict(path: Path) -> dict[str, Any]:
-    """What a file holds, on the CPU; only tensors and plain data are read, never code. Raises ValueError where it is none."""
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:120]
-        raise ValueError(f"{path} cannot be read as weights ({type(error).__name__}: {reason}); give a file that holds tensors "
-                         "and plain data alone, .pt or .safetensors") from error
-    if not isinstance(state, dict):
-        raise ValueError(f"{path} holds a {type(state).__name__}, no state dict; save the network's state_dict() instead")
-    return state
+from ..models.weight_files import FOLLOWS, groups
 
 
 def fitted(module: nn.Module, state: Mapping[str, Any], path: Path, key: str | None = None) -> str:
@@ -38,7 +19,7 @@ def fitted(module: nn.Module, state: Mapping[str, Any], path: Path, key: str | N
     network is there, at its shape; what the file has besides, such as heads, is left alone.
     """
     wanted = {name: value for name, value in module.state_dict().items() if not name.endswith("num_batches_tracked")}
-    parts = _parts(state)
+    parts = groups(state)
     if key is not None:
         if key not in parts:
             there = ", ".join(name or "only one" for name in parts)
@@ -66,27 +47,8 @@ def fitted(module: nn.Module, state: Mapping[str, Any], path: Path, key: str | N
     return f" ({part})" if part else ""
 
 
-def _parts(state: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
-    """The flat groups of tensors in a file by name, "" for those at its top; the preferred names first."""
-    parts: dict[str, dict[str, Tensor]] = {}
-
-    def look(name: str, value: Mapping[str, Any], depth: int) -> None:
-        tensors = {str(k): v for k, v in value.items() if isinstance(v, Tensor)}
-        if tensors:
-            parts[name] = tensors
-        if depth:
-            for below, inside in value.items():
-                if isinstance(inside, Mapping):
-                    look(f"{name}.{below}" if name else str(below), inside, depth - 1)
-
-    look("", state, 2)
-    order = {name: number for number, name in enumerate(CONTAINERS)}
-    return dict(sorted(parts.items(), key=lambda each: order.get(each[0].rpartition(".")[2], len(order))))
-
-
 def _prefixes(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
     """What may stand before the network's names in a file's, the shortest first, momentum encoders last."""
     found = {name[: -len(each)] for each in list(wanted)[:3] for name in tensors if name.endswith(each)}
-    follows = ("encoder_k.", "momentum", "ema")
     return sorted((prefix for prefix in found if not prefix or prefix.endswith(".")),
-                  key=lambda prefix: (any(word in prefix for word in follows), len(prefix), prefix))
+                  key=lambda prefix: (any(word in prefix for word in FOLLOWS), len(prefix), prefix))

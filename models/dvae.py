@@ -40,8 +40,8 @@ class DVAEConfig:
     kl_share: float = key("gumbel: share of the run in which half a cosine brings it there from 0", 1 / 600)
     commitment: float = key("vq: weight of the distance of vectors to their codes", 0.25)
     decay: float = key("vq: of the codebook's moving means", 0.99)
-    restart: float = key("vq: entries to which fewer vectors fall, by the moving mean of steps, begin anew at vectors of the step; "
-                         "0: never", 0.0)
+    restart: float = key("vq: entries that fewer vectors a step fall to, by the moving mean, begin anew at vectors of the step; "
+                         "0: none does", 0.0)
 
     def __post_init__(self) -> None:
         whole(self, "vocabulary", least=2)
@@ -63,8 +63,9 @@ class DVAE(Method):
     def __init__(self, config: DVAEConfig, *, image_px: int, in_chans: int = 3) -> None:
         super().__init__()
         self.config = config
-        self.vae = DiscreteVAE(vocabulary=config.vocabulary, code_dim=config.code_dim, width=config.width, decay=config.decay, restart=config.restart,
-                               halvings=config.halvings, in_chans=in_chans, law=config.law, quantizer=config.quantizer)
+        self.vae = DiscreteVAE(vocabulary=config.vocabulary, code_dim=config.code_dim, width=config.width, decay=config.decay,
+                               restart=config.restart, halvings=config.halvings, in_chans=in_chans, law=config.law,
+                               quantizer=config.quantizer)
         self.vae.refuse_size(torch.empty(in_chans, image_px, image_px, device="meta"))
         self.feature_dim = config.vocabulary
         # On the device, so that no step waits for it; in the checkpoint, so that a resumed run goes on as it was.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
 from typing import Any, Literal
@@ -11,15 +11,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ..augment.recipe import Recipe
 from .attention import tokens_and_attention
 from .ema import follow, follower, rising_momentum
 from .training import checkpoint
 from .training.bounds import from_0_to_1, whole
 from .training.config import key
-from .training.step import image_side
 from .vit import is_plain_vit, one_line, open_to_sizes, tokens, vit_of
-from .weight_files import groups, read_weights
+from .weight_files import FOLLOWS, groups, read_weights
 
 OWN = "own"
 Activation = Literal["auto", "gelu", "quick_gelu"]
@@ -35,7 +33,6 @@ LAYOUT = (
 
 _OPENAI = ("input_resolution", "context_length", "vocab_size")
 """Numbers that OpenAI's archives hold beside the weights, and no other."""
-_FIRST = ("teacher", "target_encoder", "student", "state_dict", "model", "model_state")
 _HEADS = {1280: 16, 1408: 16}
 """Of ViT-H and ViT-g; all other published widths have 64 channels a head."""
 _FROM_CLIP = (("transformer.resblocks.", "blocks."), (".ln_1.", ".norm1."), (".ln_2.", ".norm2."),
@@ -183,28 +180,14 @@ def open_teacher(where: str, *, activation: Activation = "auto", heads: int | No
 
 
 def _of_run(path: Path, state: Mapping[str, Any]) -> Teacher:
-    from . import METHODS, build, method_info  # of which the method that asks is one
+    from .restored import restored  # which knows all methods, of which the one that asks is one
 
-    name = f"{state['method']} of {path}"
-    if state["method"] not in METHODS:
-        raise ValueError(f"{path} is a checkpoint of {state['method']!r}, a method that this version of viewmill does not have")
-    info = method_info(state["method"])
-    known = {each.name for each in fields(info.config())}
-    given = {field: tuple(value) if isinstance(value, list) else value for field, value in state["config"]["model"].items()}
-    try:
-        if given.keys() - known:
-            raise RuntimeError(f"unknown field model.{sorted(given.keys() - known)[0]}")
-        method = build(info.name, info.config(**given), image_px=image_side(Recipe.from_dict(state["recipe"])))
-        method.load_state_dict(state["model"])
-    except RuntimeError as error:
-        first = str(error).strip().splitlines()[-1].strip()
-        raise ValueError(f"{path}, by viewmill {state['viewmill']}, does not fit this version's {info.name}: {first}") from error
-    return Teacher(method.encoder, None, name)
+    return Teacher(restored(path, state)[0].encoder, None, f"{state['method']} of {path}")
 
 
 def _of_file(path: Path, state: Mapping[str, Any], activation: Activation, heads: int | None) -> Teacher:
     try:
-        for part, tensors in groups(state, _FIRST).items():
+        for part, tensors in groups(state).items():
             for named, projection in _networks(tensors):
                 return _assembled(path, part, tensors, named, projection, activation, heads)
     except KeyError as error:
@@ -220,7 +203,7 @@ def _networks(tensors: Mapping[str, Tensor]) -> list[tuple[dict[str, Tensor], di
         for prefix in [name.removesuffix(end) for name in tensors if name == end or name.endswith("." + end)]:
             inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
             named, projection = _of_clip(inside) if end == "class_embedding" else _of_timm(inside, prefix, tensors)
-            found.append(((any(word in prefix for word in ("momentum", "ema")), len(prefix)), named, projection))
+            found.append(((any(word in prefix for word in FOLLOWS), len(prefix)), named, projection))
     return [(named, projection) for _, named, projection in sorted(found, key=lambda each: each[0])]
 
 

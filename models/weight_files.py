@@ -1,4 +1,5 @@
-"""Weights from local files, as other programs wrote them: state dicts and TorchScript archives. Nothing that they name is run."""
+"""Weights from local files, as other programs wrote them: state dicts and TorchScript archives, and the networks inside. Nothing
+that they name is imported or run."""
 
 from __future__ import annotations
 
@@ -16,17 +17,45 @@ from torch import Tensor
 DEEPEST = 32
 """Modules within modules; a network has about six."""
 
+PREFERRED = ("teacher", "target_encoder", "student", "state_dict", "model", "model_state", "backbone", "encoder")
+"""What files call the networks they hold; of several that will do, the first here is meant."""
+
+FOLLOWS = ("momentum", "encoder_k.", "ema")
+"""In what stands before the names of a network that follows another: its authors evaluate the other."""
+
+COMMON = ("argparse.Namespace", "yacs.config.CfgNode", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar",
+          "numpy.dtype", "numpy.ndarray", "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
+"""What checkpoints name besides tensors: how a run was called, and numbers. For files of before torch 1.6, whose names cannot be
+asked for without reading them."""
+
 _STORAGES = {"FloatStorage": torch.float32, "HalfStorage": torch.float16, "BFloat16Storage": torch.bfloat16,
              "DoubleStorage": torch.float64, "LongStorage": torch.int64, "IntStorage": torch.int32, "ShortStorage": torch.int16,
              "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool}
+
+
+class Unread(dict[str, Any]):
+    """Stands for an object of any class that a file names: none is imported, what it is made of is dropped."""
+
+    def __new__(cls, *given: Any, **named: Any) -> Unread:
+        return super().__new__(cls)
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__()
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        pass
 
 
 def read_weights(path: Path) -> dict[str, Any]:
     """What a file holds, on the CPU: of a .safetensors file or a state dict of torch.save as it lies there, of a TorchScript
     archive its parameters and buffers by their dotted names.
 
-    Only tensors and plain data are read. An archive's program is neither compiled nor run: of its data the tensors alone are
-    taken. Raises ValueError, one line, where a file is missing, cut off, or holds objects that only their own code could read.
+    Only tensors and plain data are read. Every other object, such as the arguments of the program that wrote the file, is an
+    `Unread`; of an archive, whose program is neither compiled nor run, the tensors alone are taken. Raises ValueError, one line,
+    where a file is missing, cut off, or no state dict.
     """
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
@@ -35,20 +64,25 @@ def read_weights(path: Path) -> dict[str, Any]:
             from safetensors.torch import load_file
 
             return load_file(path)
-        archive = _is_archive(path)
-        state = _archived(path) if archive else torch.load(path, map_location="cpu", weights_only=True)
+        if _is_archive(path):
+            return _archived(path)
+        stand_ins: Any = [(Unread, name) for name in _names(path)]
+        with torch.serialization.safe_globals(stand_ins):
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = " ".join(str(error).split())[:120]
+        text = " ".join(str(error).split())
+        reason = (text[text.find("Trying to ") :] if "Trying to " in text else text)[:120]  # behind torch's advice
         raise ValueError(f"{path} cannot be read as weights ({type(error).__name__}: {reason}); give a file that holds tensors "
                          "and plain data alone, .pt or .safetensors, or a TorchScript archive") from error
-    if not isinstance(state, dict):
-        raise ValueError(f"{path} holds a {type(state).__name__}, no state dict; save the network's state_dict() instead")
-    return state
+    if not isinstance(state, Mapping) or isinstance(state, Unread):
+        kind = "whole object" if isinstance(state, Unread) else type(state).__name__
+        raise ValueError(f"{path} holds a {kind}, no state dict; save the network's state_dict() instead")
+    return dict(state)
 
 
-def groups(state: Mapping[str, Any], first: tuple[str, ...] = ()) -> dict[str, dict[str, Tensor]]:
-    """The flat groups of tensors in a file, up to two dictionaries deep, by name, "" for those at its top. first: names,
-    innermost part, of groups that come before others."""
+def groups(state: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
+    """The flat groups of tensors in a file, up to two dictionaries deep, by name, "" for those at its top; those whose innermost
+    name is PREFERRED come first."""
     found: dict[str, dict[str, Tensor]] = {}
 
     def look(name: str, value: Mapping[str, Any], depth: int) -> None:
@@ -60,8 +94,15 @@ def groups(state: Mapping[str, Any], first: tuple[str, ...] = ()) -> dict[str, d
                 look(f"{name}.{below}" if name else str(below), inside, depth - 1)
 
     look("", state, 2)
-    order = {name: number for number, name in enumerate(first)}
+    order = {name: number for number, name in enumerate(PREFERRED)}
     return dict(sorted(found.items(), key=lambda each: order.get(each[0].rpartition(".")[2], len(order))))
+
+
+def _names(path: Path) -> list[str]:
+    try:
+        return list(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except ValueError:  # of before torch 1.6
+        return list(COMMON)
 
 
 def _is_archive(path: Path) -> bool:

@@ -21,7 +21,7 @@ from ...models.training.config import describe
 from ...models.training.manual import rows
 from ...models.training.overrides import filled, plain, split
 from ...models.training.step import autocast_for
-from ..official import open_encoder
+from ..opening import open_encoder
 from ..resumable import Stopped
 from ..voc import CLASSES
 from . import coco, voc

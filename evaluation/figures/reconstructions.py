@@ -7,10 +7,10 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
+from ...models.restored import restored
 from ...models.training import checkpoint
 from ...models.training.config import LoaderConfig
 from ...pipelines.source import open_source
-from ..encoder import restored
 from ..gallery import Gallery
 from .scene import Drawn, Scene, numbers
 from .sheet import Tile, levels, sheet

@@ -18,7 +18,7 @@ from ...pipelines.remote.options import Remote
 from ...pipelines.source import open_source
 from ..encoder import Encoder
 from ..features import Features, extract
-from ..official import open_encoder
+from ..opening import open_encoder
 from ..pictures import Pictures, evaluation_recipe
 from ..task import Task
 from .class_names import class_names

@@ -45,6 +45,7 @@ class FinetuneConfig:
                                                    "a new layer norm of the mean patch token", None)
     clip_grad: float | None = key("bound of the joint norm of all gradients", None)
     adapt_head: bool | None = key("optimizer=lars: adapt the new head's rate, too, and decay its weights", None)
+    head_lr: float | None = key("base rate of the new head, where it has one of its own; null: the protocol's, or lr", None)
     recipe: str | None = key("views that it trains on, at the encoder's size and normalisation: finetune, probe, ...", None)
     sync_bn: bool = key("batch norm over all ranks; false: over each rank's own pictures", True)
     save_minutes: float = key("minutes between two checkpoints", 10.0)
@@ -59,6 +60,8 @@ class FinetuneConfig:
         for name in ("lr", "step_factor"):
             if not getattr(of, name) > 0:
                 raise ValueError(f"{name} needs a number above 0, got {getattr(of, name)}")
+        if of.head_lr is not None and not of.head_lr > 0:
+            raise ValueError(f"head_lr needs a number above 0, got {of.head_lr}")
         for name in ("warmup_epochs", "final_lr", "weight_decay", "mixup", "cutmix", "init_std"):
             if not getattr(of, name) >= 0:
                 raise ValueError(f"{name} needs a number of at least 0, got {getattr(of, name)}")

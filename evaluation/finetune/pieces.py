@@ -34,9 +34,9 @@ def layer_of(module: nn.Module) -> dict[str, int]:
 
 
 def parameter_groups(module: nn.Module, head: nn.Module, of: Tuning, kept: nn.Module | None = None) -> list[dict[str, Any]]:
-    """Groups of the optimizer, of one layer each: "lr_scale" layer_decay^k, k layers below the new head; "weight_decay" 0 for
-    what has one axis, and for what the network exempts itself (positions, tokens). kept: layers of pretraining's head, between
-    the network and the new one. Source: BEiT, arXiv:2106.08254."""
+    """Groups of the optimizer, of one layer each: "lr_scale" layer_decay^k, k layers below the new head, whose own is 1, or what
+    head_lr is of lr; "weight_decay" 0 for what has one axis, and for what the network exempts itself (positions, tokens). kept:
+    layers of pretraining's head, between the network and the new one. Source: BEiT, arXiv:2106.08254."""
     kept = nn.Sequential() if kept is None else kept
     layers, between = layer_of(module), layer_of(kept)
     exempt: Any = getattr(module, "no_weight_decay", set)
@@ -52,7 +52,8 @@ def parameter_groups(module: nn.Module, head: nn.Module, of: Tuning, kept: nn.Mo
     for layer, parameter, decays in members:
         if not parameter.requires_grad:
             continue
-        group = groups.setdefault((layer, decays), {"params": [], "lr_scale": of.layer_decay ** (top - layer),
+        scale = of.head_lr / of.lr if layer == top and of.head_lr is not None else of.layer_decay ** (top - layer)
+        group = groups.setdefault((layer, decays), {"params": [], "lr_scale": scale,
                                                     "weight_decay": of.weight_decay if decays else 0.0})
         if of.optimizer == "lars":  # timm would take a decay of 0 as a wish for no adaptation either
             group["always_adapt"] = decays

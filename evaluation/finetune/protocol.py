@@ -41,13 +41,18 @@ def run(task: Task, config: FinetuneConfig) -> dict[str, Any]:
     """What `tuned` returns, "finetune": the numbers. task.encoder stays as it is."""
     of, classes = config.tuning(), task.classes()
     train = task.train.part(labelled(task.train, config.labels, config.labels_seed))
+    return tuned(task, train, config, classes, to_labels(of, classes), "finetune", {})
+
+
+def to_labels(of: Tuning, classes: int) -> Objective:
+    """Cross entropy of the classes, mixed and smoothed as the numbers have it."""
     mixing = Mixing(of, classes)
 
-    def to_labels(views: Tensor, batch: Batch) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    def objective(views: Tensor, batch: Batch) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         images, targets = mixing(views, batch.label)
         return images, lambda scores: F.cross_entropy(scores, targets)
 
-    return tuned(task, train, config, classes, to_labels, "finetune", {})
+    return objective
 
 
 def tuned(task: Task, train: Pictures, config: FinetuneConfig, classes: int, objective: Objective, what: str,

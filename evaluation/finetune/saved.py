@@ -12,8 +12,9 @@ from torch import nn
 from ... import __version__
 from ...augment.recipe import Recipe
 from ...models.backbone import backbone
-from ..encoder import Encoder, restored
-from ..state_dict import read_state_dict
+from ...models.restored import restored
+from ...models.weight_files import read_weights
+from ..encoder import Encoder
 from .config import TUNINGS
 from .network import Classifier
 
@@ -42,7 +43,7 @@ def open_classifier(what: str) -> Classifier:
     """What `save` wrote: the file, its folder, or the folder of the evaluation or of the run above it, where there is one. In
     evaluation mode, no weight trains. Raises ValueError, one line, where it cannot be had."""
     path = _found(Path(what))
-    state = read_state_dict(path)
+    state = read_weights(path)
     if "classifier" not in state:
         raise ValueError(f"{path} is no classifier; give what viewmill eval finetune or distill left, {NAME}")
     of = state["classifier"]

@@ -10,7 +10,8 @@ from typing import Literal
 class Tuning:
     """All weights of the backbone and a new linear head, trained end to end. scaling "linear": the rate times batch_size / 256,
     "sqrt": times its root. A layer's rate is layer_decay times that of the layer above it; 1: all alike. final_lr is absolute.
-    adapt_head: whether LARS adapts the new head's rate, and decays its weights."""
+    adapt_head: whether LARS adapts the new head's rate, and decays its weights. head_lr: base rate of the new head, where it has
+    one of its own; lr is that of the uppermost layer below it then."""
 
     source: str
     lr: float
@@ -34,6 +35,7 @@ class Tuning:
     pool: Literal["features", "mean"] = "features"
     clip_grad: float | None = None
     adapt_head: bool = True
+    head_lr: float | None = None
     recipe: str = "finetune"
 
 

@@ -21,7 +21,8 @@ from ...models.training import process
 from ...models.training.errors import verdict
 from ...pipelines.source import open_source
 from .. import finetune, layers, linear, neighbours
-from ..encoder import Encoder, open_encoder
+from ..encoder import Encoder
+from ..opening import open_encoder
 from ..pictures import Pictures
 from ..task import Task
 from ..untrained import calibrated, initialized, raw_pixels

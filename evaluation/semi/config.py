@@ -12,15 +12,8 @@ from ..finetune.config import TUNINGS, FinetuneConfig, Tuning
 from ..labels import check_labels
 
 
-@dataclass(frozen=True)
-class SemiTuning(Tuning):
-    """head_lr: base rate of the new head, lr that of the uppermost layer below it; None: lr too."""
-
-    head_lr: float | None = None
-
-
-def _of(name: str, **more: Any) -> SemiTuning:
-    return SemiTuning(**{**vars(TUNINGS[name]), **more})
+def _of(name: str, **more: Any) -> Tuning:
+    return replace(TUNINGS[name], **more)
 
 
 _SGD: dict[str, Any] = {"optimizer": "sgd", "scaling": "none", "epochs": 20, "steps_at": (), "law": "cosine"}
@@ -28,7 +21,7 @@ _SWAV: dict[str, Any] = {**_SGD, "law": "steps", "steps_at": (12, 16), "step_fac
 
 # The trunk's and the head's rates by evaluate.py of Barlow Twins and VICReg, whose heads begin with a deviation of 0.01; SwAV's
 # begins with PyTorch's, nearly the same. "_1" is meant for 1 % of ImageNet's labels, "_10" for 10 %.
-SEMI: dict[str, SemiTuning] = {
+SEMI: dict[str, Tuning] = {
     "small_1": _of("small", source="ours: few small pictures", lr=3e-3, batch_size=64, epochs=40),
     "small_10": _of("small", source="ours: some more", lr=3e-3, epochs=15),
     "swav_1": _of("resnet", source="facebookresearch/swav eval_semisup.py", lr=0.02, head_lr=5.0, **_SWAV),
@@ -56,20 +49,9 @@ def numbers(protocol: str, share: float) -> str:
 class FewLabelsConfig(FinetuneConfig):
     """One fine-tuning: labels a share or a list of keys."""
 
-    published: ClassVar[dict[str, Tuning]] = dict(SEMI)
+    published: ClassVar[dict[str, Tuning]] = SEMI
 
     protocol: str = "small_1"
-    head_lr: float | None = key("base rate of the new head; null: the protocol's, or lr", None)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.head_lr is not None and not self.head_lr > 0:
-            raise ValueError(f"head_lr needs a number above 0, got {self.head_lr}")
-
-    def tuning(self) -> SemiTuning:
-        of = super().tuning()
-        assert isinstance(of, SemiTuning)
-        return of if self.head_lr is None else replace(of, head_lr=self.head_lr)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,7 @@ picture allowed."""
 # ruff: noqa: RUF009 (key() gives a dataclass field)
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -20,10 +17,9 @@ from ..accuracy import best_classes, right, shares
 from ..average_precision import mean_average_precision
 from ..features import Features, extract
 from ..linear.config import LinearConfig
-from ..logistic import PUBLISHED, Logistic, short_grid
+from ..logistic import PUBLISHED, Known, best_of, chosen, fitted, short_grid
 from ..multilabel import MultiLabelSource, open_labelled, targets
 from ..pictures import Pictures
-from ..resumable import folder_of
 from ..split import hold_out
 from ..task import Task
 from .sets import Metric, mean_per_class
@@ -83,57 +79,25 @@ def run(task: Task, config: LogisticConfig) -> dict[str, Any]:
     found = {grid[0]: float("nan")}
     if len(grid) > 1:
         fit, choose = (taught, chooses) if chooses is not None else _split(taught, config.split)
-        found = _chosen(task, config, fit, choose, metric, grid, val)
-    best = max(found, key=lambda c: (found[c], -c))  # of equals, the most regularised
-    fitted = _fit(best, config, *whole) if task.world.rank == 0 else None
-    fitted = process.gather(task.world, fitted)[0]
-    edge = len(grid) > 1 and best in (min(grid), max(grid))
-    if edge:
-        task.say(f"logistic: the best c={best:g} is at the grid's end; c=[...] may go further")
+        found = chosen(task, config.fit_config(), fit, choose, grid, lambda scores, truth: figure(scores, truth, metric),
+                       metric=metric, chosen_on=config.split if val is None else val.subset().fingerprint, title="logistic")
+    best, edge = best_of(task, found, "logistic")
+    last = fitted(best, config.fit_config(), *whole) if task.world.rank == 0 else None
+    last = process.gather(task.world, last)[0]
     result: dict[str, Any] = {
         "chosen": {"c": best}, "chosen_on": "nothing to choose" if len(grid) == 1 else "split" if val is None else "val_data",
         "fits": [{"c": c, metric: figure} for c, figure in found.items()] if len(grid) > 1 else [],
-        "converged": fitted.converged, "edge": edge, "classes": width, "train_images": len(whole[0]),
+        "converged": last.converged, "edge": edge, "classes": width, "train_images": len(whole[0]),
         "test_images": len(test)}
     if many:
         wanted = targets(task.test, width)
         score = np.full((len(task.test), width), -np.inf)  # of a picture that cannot be read: behind all others
-        score[np.searchsorted(task.test.index, test.index.numpy())] = fitted.scores(test.x).numpy()
+        score[np.searchsorted(task.test.index, test.index.numpy())] = last.scores(test.x).numpy()
         means, _ = mean_average_precision(score, wanted)
         return {"metric": metric, **means, **result, "arrays": {"score": score.astype(np.float32), "target": wanted}}
-    answers = best_classes(fitted.scores(test.x))
+    answers = best_classes(last.scores(test.x))
     return {"metric": metric, **shares(answers, test.label), "correct": task.correct(test.index, right(answers, test.label)),
             **result}
-
-
-class OneAgainstRest:
-    """A logistic regression for each class, of targets (N, C): 1, 0, or -1, which has no part in that class's."""
-
-    def __init__(self, c: float, config: LinearConfig) -> None:
-        self.c, self.config, self.converged = c, config, True
-        self.of_class: list[Logistic | None] = []
-
-    def fit(self, x: Tensor, target: Tensor) -> OneAgainstRest:
-        for column in target.T:
-            known = column >= 0
-            both = len(column[known].unique()) == 2
-            self.of_class.append(Logistic(self.c, self.config).fit(x[known], column[known].long()) if both else None)
-        self.converged = all(each is None or each.converged for each in self.of_class)
-        return self
-
-    def scores(self, x: Tensor) -> Tensor:
-        """(N, C) float64; 0 of a class that all training pictures show, or none."""
-        nothing = torch.zeros(len(x), dtype=torch.float64)
-        return torch.stack([nothing if each is None else each.scores(x)[:, 1] for each in self.of_class], 1)
-
-
-def _fit(c: float, config: LogisticConfig, x: Tensor, truth: Tensor) -> Logistic | OneAgainstRest:
-    kind = Logistic if truth.ndim == 1 else OneAgainstRest
-    return kind(c, config.fit_config()).fit(x, truth)
-
-
-Known = tuple[Tensor, Tensor]
-"""Features (N, D), and labels (N,) or targets (N, C)."""
 
 
 def _split(whole: Known, share: float) -> tuple[Known, Known]:
@@ -163,35 +127,9 @@ def _truth(pictures: Pictures, features: Features, width: int, many: bool) -> Te
     return torch.from_numpy(targets(pictures, width)[np.searchsorted(pictures.index, features.index.numpy())])
 
 
-def _chosen(task: Task, config: LogisticConfig, fit: Known, choose: Known, metric: str, grid: tuple[float, ...],
-            val: Pictures | None) -> dict[float, float]:
-    """The metric of each c, fitted to features and truth of `fit`, on those of `choose`."""
-    of = Logistic(1.0, config.fit_config())
-    job = {"encoder": task.encoder.fingerprint, "images": task.train.subset().fingerprint,
-           "chosen_on": config.split if val is None else val.subset().fingerprint, "metric": metric,
-           "standardize": of.standardizes, "dtype": of.dtype, "max_iter": config.max_iter}
-    folder, own = folder_of(job, task.out, "logistic"), {}
-    for c in sorted(grid)[task.world.rank :: task.world.size]:
-        path = folder / f"{c:.9g}.json"
-        if path.is_file():
-            own[c] = float(json.loads(path.read_text())[metric])
-            continue
-        own[c] = figure(_fit(c, config, *fit).scores(choose[0]), choose[1], metric)
-        _keep(path, {"c": c, metric: own[c]})
-        task.say(f"logistic: c={c:g}: {metric} {own[c]:.4f} of the pictures that choose")
-    return dict(sorted((c, value) for each in process.gather(task.world, own) for c, value in each.items()))
-
-
 def figure(scores: Tensor, truth: Tensor, metric: str) -> float:
     """scores (N, C); truth (N,), or (N, C) for map_11_point."""
     if metric == "map_11_point":
         return mean_average_precision(scores.numpy(), truth.numpy())[0][metric]
     correct = right(best_classes(scores), truth).numpy()
     return mean_per_class(correct, truth.numpy()) if metric == "mean_per_class" else float(correct.mean())
-
-
-def _keep(path: Path, what: dict[str, float]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(what) + "\n")
-    os.replace(temporary, path)

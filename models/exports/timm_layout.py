@@ -115,7 +115,7 @@ def _arguments(network: Network) -> dict[str, Any]:
         return args | {"layers": [len(stage) for stage in stages]}
     if not module.__class__.__module__.startswith("timm."):
         raise ValueError(f"timm has no {type(module).__name__}: the run itself, or a checkpoint of it, is what opens it again, "
-                         "with viewmill.evaluation.encoder.open_encoder")
+                         "with viewmill.evaluation.opening.open_encoder")
     patches = getattr(module, "patch_embed", None)
     return args | ({} if getattr(patches, "img_size", None) is None else {"img_size": network.shown.image_px})
 

@@ -10,20 +10,13 @@ from torch import Tensor, nn
 
 from ..method import Method
 from ..vit import features_of, open_to_sizes
-from ..weight_files import groups
+from ..weight_files import FOLLOWS, groups
 from .layouts import LAYOUTS, Family, Layout, Place, layout_of
 from .networks import plain_vit, relative_vit, resnet, swin
-from .reading import read_published
 
-__all__ = ["KNOWN", "Published", "find", "read_published"]
+__all__ = ["KNOWN", "Published", "find"]
 
 KNOWN = ", ".join(sorted(layout.who for layout in LAYOUTS))
-
-FIRST = ("teacher", "target_encoder", "student", "state_dict", "model", "model_state")
-"""Parts of a file, the preferred one first."""
-
-FOLLOWS = ("momentum", "encoder_k.", "ema")
-"""In what stands before the names of an encoder that follows another, which is the one its authors evaluate."""
 
 _KIND = {"plain_vit": "vit_base_patch16_224", "relative_vit": "beit_base_patch16_224", "swin": "swin_base_patch4_window7_224"}
 
@@ -90,7 +83,7 @@ def find(state: Mapping[str, Any], key: str | None = None) -> tuple[Published, s
 
     Raises ValueError with the first weight that is missing or has another shape, in the words of `networks`.
     """
-    parts = groups(state, FIRST)
+    parts = groups(state)
     if key is not None and key not in parts:
         raise ValueError(f"weights_key={key}: there is no such part; it has {', '.join(name or 'only one' for name in parts)}")
     for part, tensors in parts.items():

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 from viewmill.augment.presets import recipe
 from viewmill.evaluation.distill import DISTILLATIONS, DistillConfig, run, same_pictures
-from viewmill.evaluation.encoder import Encoder, open_encoder
+from viewmill.evaluation.encoder import Encoder
 from viewmill.evaluation.finetune import FinetuneConfig
 from viewmill.evaluation.finetune import run as finetune
 from viewmill.evaluation.finetune.config import peak
 from viewmill.evaluation.finetune.protocol import Tuned
 from viewmill.evaluation.finetune.saved import open_classifier
 from viewmill.evaluation.labels import labelled
+from viewmill.evaluation.opening import open_encoder
 from viewmill.evaluation.pictures import Pictures, evaluation_recipe
 from viewmill.pipelines.source import open_source
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 from viewmill.augment import presets
-from viewmill.evaluation.encoder import Encoder, open_encoder
+from viewmill.evaluation.encoder import Encoder
+from viewmill.evaluation.opening import open_encoder
 from viewmill.models import build, method_info
 from viewmill.models.backbone import backbone
 from viewmill.models.training import checkpoint
@@ -91,7 +92,7 @@ def test_a_file_of_weights_goes_with_its_network(tmp_path: Path) -> None:
         assert torch.equal(encoder(images), module.eval()(images))
     assert encoder.dim == dim == 512 and encoder.name == "resnet18 of w.pth (state_dict)"
     assert encoder.view.instances[0].size_hw == (64, 64)
-    with pytest.raises(ValueError, match=r"w\.pth is a file of weights: say of which network, for example backbone=resnet50"):
+    with pytest.raises(ValueError, match=r"w\.pth: .*; say which network the file belongs to, for example backbone=resnet50"):
         open_encoder(str(tmp_path / "w.pth"))
     with pytest.raises(ValueError, match="is not there; is backbone= the network that they were trained in"):
         open_encoder(str(tmp_path / "w.pth"), backbone="resnet34", image_px=64)

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from viewmill.augment import presets
 from viewmill.cli import main
 from viewmill.evaluation import export as exporting
-from viewmill.evaluation.encoder import Encoder, of_method, open_encoder
+from viewmill.evaluation.encoder import Encoder, of_method
 from viewmill.evaluation.export import export, shown_of
+from viewmill.evaluation.opening import open_encoder
 from viewmill.models import build, method_info
 from viewmill.models.backbone import backbone
 from viewmill.models.training import checkpoint

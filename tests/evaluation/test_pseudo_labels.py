@@ -10,8 +10,8 @@ import pytest
 import torch
 from viewmill import cli
 from viewmill.evaluation.command import manual
-from viewmill.evaluation.encoder import open_encoder
 from viewmill.evaluation.features import Features
+from viewmill.evaluation.opening import open_encoder
 from viewmill.evaluation.pseudo_labels import ClusterConfig, clustered, seen_by
 from viewmill.models.layers import maps
 from viewmill.models.pseudo_labels import PseudoLabels, PseudoLabelsConfig

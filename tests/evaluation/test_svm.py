@@ -17,8 +17,8 @@ from sklearn.svm import LinearSVC
 from viewmill import cli
 from viewmill.augment.presets import recipe
 from viewmill.evaluation import svm
-from viewmill.evaluation.encoder import open_encoder
 from viewmill.evaluation.multilabel import MultiLabelSource
+from viewmill.evaluation.opening import open_encoder
 from viewmill.evaluation.pictures import Pictures, evaluation_recipe
 from viewmill.evaluation.svm import GRIDS, SvmConfig, run
 from viewmill.evaluation.voc import CLASSES

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import pickle
+import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -122,10 +126,59 @@ def test_a_missing_file_and_other_contents_are_refused(tmp_path: Path) -> None:
         read_weights(tmp_path / "list.pt")
 
 
+class Trap:
+    """Leaves a folder behind when it is made."""
+
+    def __init__(self, make: Callable[..., object], *given: str) -> None:
+        self.made = make, given
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return self.made
+
+
+def test_weights_beside_objects_of_classes(tmp_path: Path) -> None:
+    weights = {"a": torch.arange(6.0).reshape(2, 3)}
+    state = {"model": weights, "args": argparse.Namespace(lr=0.1, names=["x"]), "best": np.float64(0.5), "epoch": 3,
+             "out": tmp_path, "trap": Trap(tempfile.mkdtemp, "", "made", str(tmp_path))}
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(Exception, match=r"argparse\.Namespace"):  # what the file asks torch for
+        torch.load(tmp_path / "w.pth", weights_only=True)
+    found = read_weights(tmp_path / "w.pth")
+    assert torch.equal(found["model"]["a"], weights["a"]) and found["epoch"] == 3
+    assert not isinstance(found["args"], argparse.Namespace)
+    torch.save({"model": weights, "trap": Trap(os.mkdir, str(tmp_path / "made"))}, tmp_path / "v.pth")
+    with pytest.raises(ValueError, match=r"v\.pth cannot be read as weights \(UnpicklingError: Trying to load unsupported"):
+        read_weights(tmp_path / "v.pth")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["v.pth", "w.pth"]
+
+
+def test_files_of_before_torch_1_6(tmp_path: Path) -> None:
+    state = {"model": {"a": torch.arange(6.0)}, "args": argparse.Namespace(lr=0.1)}
+    torch.save(state, tmp_path / "w.pth", _use_new_zipfile_serialization=False)
+    assert torch.equal(read_weights(tmp_path / "w.pth")["model"]["a"], torch.arange(6.0))
+
+
+def test_what_holds_no_state_dict_is_refused(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(2)}, tmp_path / "w.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "w.safetensors").read_bytes()[:50])
+    with pytest.raises(ValueError, match=r"cut\.safetensors cannot be read as weights"):
+        read_weights(tmp_path / "cut.safetensors")
+    torch.save(nn.Linear(2, 2), tmp_path / "whole.pth")
+    with pytest.raises(ValueError, match=r"whole\.pth holds a whole object, no state dict"):
+        read_weights(tmp_path / "whole.pth")
+    torch.save([1], tmp_path / "list.pth")
+    with pytest.raises(ValueError, match=r"list\.pth holds a list, no state dict"):
+        read_weights(tmp_path / "list.pth")
+    (tmp_path / "page.pth").write_text("<html>not found</html>")
+    with pytest.raises(ValueError, match=r"page\.pth cannot be read as weights") as raised:
+        read_weights(tmp_path / "page.pth")
+    assert "\n" not in str(raised.value)
+
+
 def test_groups_of_tensors_the_preferred_first() -> None:
     one = torch.zeros(1)
     inside = {"teacher": {"b": one, "name": "x"}, "deep": {"deeper": {"c": one}}}
     state = {"student": {"a": one}, "epoch": 3, "inside": inside, "d": one}
-    found = groups(state, ("teacher", "student"))
+    found = groups(state)
     assert list(found) == ["inside.teacher", "student", ""]
     assert [list(group) for group in found.values()] == [["b"], ["a"], ["d"]]

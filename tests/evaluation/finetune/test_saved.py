@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from viewmill.evaluation.encoder import Encoder, open_encoder
+from viewmill.evaluation.encoder import Encoder
 from viewmill.evaluation.finetune import TUNINGS, FinetuneConfig, run
 from viewmill.evaluation.finetune.network import Classifier
 from viewmill.evaluation.finetune.saved import open_classifier, save
+from viewmill.evaluation.opening import open_encoder
 
 from ..tasks import task
 from ..test_encoder import write_run

@@ -12,7 +12,7 @@ from viewmill.augment.ops import Normalize, Resize
 from viewmill.evaluation.export import export
 from viewmill.evaluation.finetune.config import TUNINGS
 from viewmill.evaluation.finetune.network import Classifier
-from viewmill.evaluation.official import open_encoder
+from viewmill.evaluation.opening import open_encoder
 from viewmill.models.layers import maps
 
 from tests.models.official import layouts as files
