@@ -72,7 +72,7 @@ def short_grid(images: int) -> tuple[float, ...]:
 def chosen(task: Task, config: LinearConfig, fit: Known, choose: Known, grid: Sequence[float],
            judge: Callable[[Tensor, Tensor], float], *, metric: str, chosen_on: Any, title: str) -> dict[float, float]:
     """What `judge` says of each c: of the scores (N, C) of what was fitted to `fit`, and of the truth of `choose`. metric: its
-    name; chosen_on: plain data that says which pictures `choose` has; title: of what is said and of the folder of what is kept."""
+    name; chosen_on: plain data that says which pictures `choose` has; title: of what is said, and the folder of what is kept."""
     of = Logistic(1.0, config)
     job = {"encoder": task.encoder.fingerprint, "images": task.train.subset().fingerprint, "chosen_on": chosen_on,
            "metric": metric, "standardize": of.standardizes, "dtype": of.dtype, "max_iter": config.max_iter}

@@ -15,10 +15,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
 from viewmill.evaluation.linear import LinearConfig
 from viewmill.evaluation.linear import run as linear
+from viewmill.evaluation.logistic import OneAgainstRest
 from viewmill.evaluation.pictures import Pictures
 from viewmill.evaluation.split import hold_out
 from viewmill.evaluation.transfer import regression
-from viewmill.evaluation.transfer.regression import LogisticConfig, OneAgainstRest, run
+from viewmill.evaluation.transfer.regression import LogisticConfig, run
 from viewmill.pipelines.source import open_source
 
 from ..tasks import pictures, task
