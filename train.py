@@ -42,7 +42,17 @@ from viewmill.models.training.optimizer import build_optimizer
 from viewmill.models.training.overrides import plain, resolve
 from viewmill.models.training.progress import Meter, Progress, Waiting, Watch
 from viewmill.models.training.schedule import Plan, plan
-from viewmill.models.training.step import autocast_for, image_side, learn, parallel, place, refuse_lone_image
+from viewmill.models.training.step import (
+    accumulated,
+    autocast_for,
+    image_side,
+    learn,
+    parallel,
+    place,
+    refuse_lone_image,
+    refuse_parts,
+    scaler_for,
+)
 from viewmill.models.views import left_to
 from viewmill.pipelines import counters
 from viewmill.pipelines.loader import Loader
@@ -123,7 +133,8 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
     process.seed_all(config.seed)
     method = build(config.method, config.model, image_px=image_side(recipe), images=len(source))
     method = place(method, config, world)
-    refuse_lone_image(method, config.batch_size // world.size, world)
+    refuse_parts(method, config, config.batch_size // world.size)
+    refuse_lone_image(method, config.batch_size // world.size // config.accumulate, world)
     optimizer = build_optimizer(method, config.optimizer)
     process.seed_all(config.seed, world.rank)
     loader = open_loader(config, recipe, source, world, render_threads)
@@ -146,7 +157,9 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
     monitor = Monitor(config.health, config.log_every, steps.total, config.batch_size // world.size, earlier)
     show = Progress(config.method, steps.total, step, shown=leader)
     model = parallel(method, world)
-    autocast = autocast_for(config.precision, world.device)
+    autocast, scaler = autocast_for(config.precision, world.device), scaler_for(config.precision, world.device)
+    if scaler is not None and found is not None and "scaler" in found[1]:
+        scaler.load_state_dict(found[1]["scaler"])
     whole, lap, waiting, watch = Meter(), Meter(), Waiting(world.device), Watch(config.data_wait_budget)
     began = saved_at = time.monotonic()
     saved_step = step if found is not None else -1
@@ -176,6 +189,7 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
             facts = {"method": config.method, "config": plain(config), "recipe": recipe.to_dict(), "draw_version": DRAW_VERSION,
                      "viewmill": __version__, "step": step, "knn_step": knn_step, "torch_threads": torch_threads}
             moving = checkpoint.snapshot(method, optimizer, loader, states, rows)
+            moving |= {} if scaler is None else {"scaler": scaler.state_dict()}
             checkpoint.save(out / "checkpoints", moving | facts, config.checkpoint.keep)
         saved_at, saved_step = time.monotonic(), step
 
@@ -210,8 +224,11 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
                 if on_cuda:
                     batch = batch.to(world.device, non_blocking=True)
                 method.before_step(steps.epoch(step))
-                with autocast():
-                    values = model(batch)
+                if config.accumulate > 1:
+                    values = accumulated(model, batch, config.accumulate, autocast, scaler)
+                else:
+                    with autocast():
+                        values = model(batch)
                 # On CUDA a look at each loss would stall the device; there it waits for the next line of the log.
                 logs = (step + 1) % config.log_every == 0 or step + 1 == steps.total
                 if logs or not on_cuda:
@@ -220,8 +237,8 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
                         raise RunFailure(not_finite("the loss", step + 1, out))
                 rate, decay = steps.rate(step), steps.decay(step)
                 step += 1
-                norm = learn(method, optimizer, values["loss"], rate, config.clip_grad, step / steps.total,
-                             clip_mode=config.clip_mode, decay=decay, peak=steps.peak)
+                norm = learn(method, optimizer, values["loss"] if config.accumulate == 1 else None, rate, config.clip_grad,
+                             step / steps.total, clip_mode=config.clip_mode, decay=decay, peak=steps.peak, scaler=scaler)
                 waiting.launched()
                 # The floats stop CUDA here, once a log line; then the time of the lap is the time of its work.
                 numbers = {name: float(value.detach()) for name, value in values.items()} if logs else {}

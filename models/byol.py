@@ -46,6 +46,7 @@ class BYOL(Projected):
     """
 
     Config = BYOLConfig
+    whole_batch = None
 
     def __init__(self, config: BYOLConfig, *, image_px: int, in_chans: int = 3) -> None:
         super().__init__()

@@ -53,6 +53,7 @@ class Colorization(Method):
     """
 
     Config = ColorizationConfig
+    whole_batch = None
     encoder: nn.Module
 
     def __init__(self, config: ColorizationConfig, *, image_px: int, in_chans: int = 3) -> None:

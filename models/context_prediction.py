@@ -40,6 +40,7 @@ class ContextPrediction(Method):
     number of the neighbour that the second is of the first."""
 
     Config = ContextPredictionConfig
+    whole_batch = None
     encoder: nn.Module
 
     def __init__(self, config: ContextPredictionConfig, *, image_px: int, in_chans: int = 3) -> None:

@@ -39,6 +39,7 @@ class Data2Vec(MaskedTransformer):
     without stochastic depth and dropout. A linear head tells the teacher's values from the student's tokens."""
 
     Config = Data2VecConfig
+    whole_batch = None
     config: Data2VecConfig
 
     def __init__(self, config: Data2VecConfig, *, image_px: int, in_chans: int = 3) -> None:

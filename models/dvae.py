@@ -63,6 +63,7 @@ class DVAE(Method):
     def __init__(self, config: DVAEConfig, *, image_px: int, in_chans: int = 3) -> None:
         super().__init__()
         self.config = config
+        self.whole_batch = "a quantizer's entries follow the vectors of each pass" if config.quantizer == "vq" else None
         self.vae = DiscreteVAE(vocabulary=config.vocabulary, code_dim=config.code_dim, width=config.width, decay=config.decay,
                                restart=config.restart, halvings=config.halvings, in_chans=in_chans, law=config.law,
                                quantizer=config.quantizer)

@@ -36,6 +36,7 @@ class EVA(MaskedTransformer):
     """
 
     Config = EVAConfig
+    whole_batch = None
     config: EVAConfig
 
     def __init__(self, config: EVAConfig, *, image_px: int, in_chans: int = 3) -> None:

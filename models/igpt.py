@@ -57,6 +57,7 @@ class IGPT(Method):
     recipe's `palette` op says what is done here: each pixel becomes the nearest of K colours; L = image_px^2 tokens."""
 
     Config = IGPTConfig
+    whole_batch = None
     encoder: PixelTransformer
 
     def __init__(self, config: IGPTConfig, *, image_px: int, in_chans: int = 3) -> None:

@@ -67,6 +67,7 @@ class IJEPA(Method):
     def __init__(self, config: IJEPAConfig, *, image_px: int, in_chans: int = 3) -> None:
         super().__init__()
         self.config = config
+        self.whole_batch = "model.cut=true cuts contexts and blocks to the shortest of the batch" if config.cut else None
         vit = patches_alone(vision_transformer(config.backbone, image_px, in_chans, patch_px=config.patch_px,
                                                embed_dim=config.embed_dim, depth=config.depth, heads=config.heads))
         if not isinstance(vit.norm, nn.LayerNorm):

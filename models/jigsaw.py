@@ -46,6 +46,7 @@ class Jigsaw(Method):
     stands the tile of cell order[s]."""
 
     Config = JigsawConfig
+    whole_batch = None
     encoder: nn.Module
     name, recipe = "jigsaw", "jigsaw"
     orders: Tensor

@@ -46,6 +46,7 @@ class MAE(Method):
     """
 
     Config = MAEConfig
+    whole_batch = None
     encoder: VisionTransformer
 
     def __init__(self, config: MAEConfig, *, image_px: int, in_chans: int = 3) -> None:

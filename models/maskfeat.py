@@ -29,6 +29,7 @@ class MaskFeat(MaskedTransformer):
     """A linear head tells from the token of each masked patch the histograms of gradients of its cells."""
 
     Config = MaskFeatConfig
+    whole_batch = None
     config: MaskFeatConfig
 
     def __init__(self, config: MaskFeatConfig, *, image_px: int, in_chans: int = 3) -> None:

@@ -21,12 +21,16 @@ class Method(nn.Module):
     `before_step`, `forward`, backward, `after_backward`, clipping, the optimizer's update, `after_step`; with several ranks
     each calls the hooks of its own copy, which is the same on all of them.
 
+    `whole_batch`: why the images of a batch have to come in one pass: None where the loss is a mean over images, each of which
+    is looked at by itself, and a forward pass changes nothing but batch norms' statistics.
+
     `per_image`: it keeps something for each image of the data set, and is built with `images`, their number: None where it is
     only to be judged. Such memory is made last, so that the network begins with the same weights either way.
     """
 
     feature_dim: int
     per_image: ClassVar[bool] = False
+    whole_batch: str | None = "its loss, or what it keeps, is of all images of a batch together"
 
     if TYPE_CHECKING:  # a property here would hide a subclass's module of that name from nn.Module
         @property

@@ -70,6 +70,7 @@ class MILAN(Method):
     """
 
     Config = MILANConfig
+    whole_batch = None
     encoder: VisionTransformer
     decoder_positions: Tensor
 

@@ -34,6 +34,7 @@ class PseudoLabels(Method):
     """Group "global" holds views of each image, (V, B, C, image_px, image_px)."""
 
     Config = PseudoLabelsConfig
+    whole_batch = None
     per_image = True
     encoder: nn.Module
 

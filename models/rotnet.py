@@ -24,6 +24,7 @@ class RotNet(Method):
     """Group "global" holds quarter turns of one crop of each image, (V, B, C, image_px, image_px); as published all V = 4."""
 
     Config = RotNetConfig
+    whole_batch = None
     encoder: nn.Module
 
     def __init__(self, config: RotNetConfig, *, image_px: int, in_chans: int = 3) -> None:

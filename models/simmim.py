@@ -36,6 +36,7 @@ class SimMIM(MaskedTransformer):
     as torch's."""
 
     Config = SimMIMConfig
+    whole_batch = None
     config: SimMIMConfig
 
     def __init__(self, config: SimMIMConfig, *, image_px: int, in_chans: int = 3) -> None:

@@ -43,6 +43,7 @@ class SimSiam(Projected):
     """
 
     Config = SimSiamConfig
+    whole_batch = None
 
     def __init__(self, config: SimSiamConfig, *, image_px: int, in_chans: int = 3) -> None:
         super().__init__()

@@ -56,6 +56,7 @@ class SplitBrain(Method):
     """
 
     Config = SplitBrainConfig
+    whole_batch = None
     encoder: Halves
 
     def __init__(self, config: SplitBrainConfig, *, image_px: int, in_chans: int = 3) -> None:

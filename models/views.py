@@ -42,3 +42,10 @@ class Views(Protocol):
 
     def view_labels(self, group: str) -> tuple[int, ...]:
         """Of each view of a group, its label in the recipe."""
+
+
+class Divisible(Views, Protocol):
+    """A batch of which a part is one, too."""
+
+    def rows(self, first: int, end: int) -> Views:
+        """The images first to end - 1 alone."""

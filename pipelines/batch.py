@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from ..augment.render import Model
 
 
+PER_SAMPLE = ("label", "index", "position", "substitute", "padding")
+"""Tensors of a batch, of one value a sample."""
+
+
 @dataclass
 class Batch:
     """B samples of one epoch, in the order of their positions.
@@ -48,6 +52,13 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def rows(self, first: int, end: int) -> Batch:
+        """The samples first to end - 1 alone, as a batch; tensors are views of this one's."""
+        params = {view: {op: {name: array[first:end] for name, array in arrays.items()} for op, arrays in ops.items()}
+                  for view, ops in self.params.items()}
+        return replace(self, views={group: views[:, first:end] for group, views in self.views.items()}, params=params,
+                       key=self.key[first:end], **{name: getattr(self, name)[first:end] for name in PER_SAMPLE})
 
     def masks(self, group: str, attention: Tensor | None = None) -> Tensor:
         """(V, B, rows, columns) bool, True where masked: the masks drawn for the views of a group.
@@ -109,7 +120,7 @@ class Batch:
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
         """The batch with its tensors on a device; params and keys stay. Where all is there already: this same batch."""
-        tensors = {name: getattr(self, name) for name in ("label", "index", "position", "substitute", "padding")}
+        tensors = {name: getattr(self, name) for name in PER_SAMPLE}
         moved = {name: tensor.to(device, non_blocking=non_blocking) for name, tensor in tensors.items()}
         views = {group: tensor.to(device, non_blocking=non_blocking) for group, tensor in self.views.items()}
         if all(new is old for new, old in zip([*moved.values(), *views.values()],

@@ -174,9 +174,13 @@ class RunConfig:
                               "or each by itself", "joint")
     seed: int = key("of the order, the draws, the first weights", 0)
     steps: int | None = key("end after so many steps, even within an epoch; null: after the epochs", None)
-    precision: Literal["auto", "fp32", "bf16"] = key("auto: bf16 autocast on CUDA, fp32 elsewhere", "auto")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = key("auto: bf16 autocast on CUDA, fp32 elsewhere; fp16: autocast, and "
+                                                             "a loss that is scaled", "auto")
     device: Literal["auto", "cpu", "cuda"] = key("auto: cuda where there is one", "auto")
     channels_last: bool = key("memory order of images and filters; often faster for convolutional networks", False)
+    accumulate: int = key("parts that each rank's share of a batch goes through one after the other, before the weights move", 1)
+    activation_checkpointing: bool = key("blocks keep their inputs alone and compute themselves anew in the backward pass", False)
+    compile: bool = key("have torch compile the networks' blocks", False)
     sync_bn: bool = key("batch norm over all ranks; false: over each rank's own images", True)
     torch_threads: int | None = key("threads of torch of each rank on the CPU; null: the cores that rendering leaves", None)
     resume: str = key("auto: go on from the last checkpoint in out, if any; never; or the path of a checkpoint", "auto")
@@ -191,7 +195,7 @@ class RunConfig:
     checkpoint: CheckpointConfig = key("", CheckpointConfig())
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "log_every"):
+        for name in ("epochs", "batch_size", "accumulate", "log_every"):
             _at_least(name, getattr(self, name), 1)
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed needs a whole number in [0, 2**63), got {self.seed}")

@@ -92,3 +92,13 @@ def test_to_moves_every_tensor_and_keeps_the_rest() -> None:
 def test_to_where_it_is_already_copies_nothing() -> None:
     b = batch()
     assert b.to("cpu") is b
+
+
+def test_rows_are_a_batch_of_those_samples_alone() -> None:
+    part = batch().rows(1, 3)
+    assert len(part) == 2 and part.views["global"].shape == (2, 2, 3, 8, 16) and part.views["local"].shape == (1, 2, 3, 4, 4)
+    assert part.key == ["b", "c"] and part.label.tolist() == [-1, 2] and part.index.tolist() == [8, 9] and part.epoch == 4
+    assert part.substitute.tolist() == [True, False] and part.padding.tolist() == [False, False]
+    assert part.masks("global").shape == (2, 2, 2, 4) and part.params["global/0"]["crop"]["box"].shape == (2, 4)
+    whole = batch()
+    assert whole.rows(1, 3).views["global"].data_ptr() == whole.views["global"][:, 1:].data_ptr()  # nothing is copied

@@ -28,6 +28,7 @@ from .runs import (
     deepcluster_words,
     dino_words,
     last_state,
+    mae_words,
     memory_words,
     run,
     words,
@@ -238,3 +239,17 @@ def test_a_pass_comes_when_it_is_asked_for_and_stopped_within_it_nothing_of_it_i
     passes.clear()
     assert training.main(memory_words("deepcluster_v2", shards, tmp_path / "whole", "epochs=2")) == 0
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_scaled_loss_goes_on_with_its_scale(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """fp16: the scale begins at 2^16 and is halved by each step that overflows, of which it has some here."""
+    more = ("epochs=1", "precision=fp16", "optimizer.lr=1e-3", "report=false")
+    arguments = [mae_words(shards, tmp_path / out, *more) for out in ("a", "b")]
+    assert training.main(arguments[0]) == 0
+    with monkeypatch.context() as during:
+        signalled_at(3, signal.SIGTERM, during)
+        assert training.main(arguments[1]) == 0
+    assert last_state(tmp_path / "b")["step"] == 3
+    assert training.main(arguments[1]) == 0
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+    assert last_state(tmp_path / "a")["scaler"]["_growth_tracker"] > 0

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from viewmill import train as training
 from viewmill.models.training import checkpoint, metrics
@@ -103,3 +104,14 @@ def test_the_method_is_told_the_epoch_before_each_step_and_the_progress_after(
     monkeypatch.setattr(SimCLR, "after_step", lambda self, progress: told.append(-progress))
     run(shards, tmp_path / "run", "epochs=2", "steps=6")  # 5 steps are an epoch
     assert told == pytest.approx([0, -1 / 6, 0.2, -2 / 6, 0.4, -3 / 6, 0.6, -4 / 6, 0.8, -5 / 6, 1.0, -1.0])
+
+
+def test_a_batch_in_parts_of_blocks_that_compute_themselves_anew_trains_as_in_one_pass(shards: Path, tmp_path: Path) -> None:
+    found = []
+    for out, more in (("whole", ()), ("parts", ("accumulate=4", "activation_checkpointing=true"))):
+        assert training.main(mae_words(shards, tmp_path / out, "epochs=1", "optimizer.name=sgd", "optimizer.lr=2",
+                                       "report=false", *more)) == 0
+        losses = [row["loss"] for row in metrics.read(tmp_path / out / "metrics.jsonl") if "loss" in row]
+        found.append((losses, last_state(tmp_path / out)["model"]))
+    assert found[1][0] == pytest.approx(found[0][0], rel=1e-4) and len(found[0][0]) == 5
+    assert all(torch.allclose(value, found[1][1][name], atol=1e-5) for name, value in found[0][1].items())

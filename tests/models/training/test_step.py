@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
+from torch.amp.grad_scaler import GradScaler
+from viewmill.models import build, method_info
 from viewmill.models.method import Method
 from viewmill.models.rank_norm import over_ranks
 from viewmill.models.training import process
 from viewmill.models.training.config import OptimizerConfig
 from viewmill.models.training.optimizer import build_optimizer
-from viewmill.models.training.step import image_side, learn, refuse_lone_image, step_of
+from viewmill.models.training.step import image_side, learn, refuse_lone_image, refuse_parts, step_of
 from viewmill.train import read
 
 from ..batches import batch_of, random_views
@@ -71,6 +74,28 @@ def test_the_hooks_come_between_the_parts_of_a_step() -> None:
     assert norm is not None and norm.item() == pytest.approx(3.0)
     assert line.seen[0] == ("after_backward", None, 3.0, 6.0)
     assert line.seen[1][:2] == ("after_step", 0.25) and line.seen[1][2] == pytest.approx(2.0) and len(line.seen) == 2
+
+
+def test_a_scaled_loss_moves_the_weights_as_an_unscaled_one_and_an_overflow_leaves_them() -> None:
+    line, scaler = Watched(), GradScaler("cpu", init_scale=1024.0, backoff_factor=0.5)
+    optimizer = build_optimizer(line, OptimizerConfig("sgd", 1.0, "none", 0.0, momentum=0.0))
+    norm = learn(line, optimizer, line.w.square().sum(), 0.5, 2.0, 0.25, scaler=scaler)
+    # As without: the hook halves 6 to 3, which is clipped to 2; 3 - 0.5 * 2.
+    assert norm is not None and norm.item() == pytest.approx(3.0) and line.w.item() == pytest.approx(2.0)
+    learn(line, optimizer, line.w.square().sum() * 1e38, 0.5, None, 0.5, scaler=scaler)
+    assert line.w.item() == pytest.approx(2.0) and scaler.get_scale() == 512.0
+
+
+@pytest.mark.parametrize(("accumulate", "batch_size", "method", "message"), [
+    (3, 8, "mae", "accumulate=3 does not divide the 8 images of a rank's step"),
+    (2, 8, "simclr", "accumulate=2: simclr needs a batch in one pass: its loss, or what it keeps, is of all images of a batch"),
+    (2, 8, "ijepa", "accumulate=2: ijepa needs a batch in one pass: model.cut=true cuts contexts and blocks to the shortest"),
+])
+def test_parts_that_a_method_cannot_have_are_refused(accumulate: int, batch_size: int, method: str, message: str) -> None:
+    config, recipe = read([method, "data=x.tar", f"recipe={method_info(method).recipe_32px}", f"accumulate={accumulate}",
+                           f"batch_size={batch_size}"])
+    with pytest.raises(ValueError, match=re.escape(message)):
+        refuse_parts(build(method, config.model, image_px=image_side(recipe)), config, batch_size)
 
 
 def test_the_base_methods_hooks_do_nothing() -> None:
