@@ -147,12 +147,18 @@ def bench(words: Annotated[list[str] | None, typer.Argument(metavar="RECIPE... d
     """Measure RECIPEs' views beside bare decoding of the same images and other libraries. `bench --help` lists all keys.
 
     `bench methods` trains methods and judges them beside their untrained networks, `bench study` varies one of them, `bench
-    skipping` measures what skipping patches saves; with `--help` each lists its keys.
+    skipping` measures what skipping patches saves, `bench loop` what a run's loop costs beside a bare one; with `--help` each
+    lists its keys.
     """
     if words and words[0] == "skipping":
         from viewmill.evaluation.skipping import main as skipping
 
         return skipping(words[1:])
+    if words and words[0] == "loop":
+        from viewmill import train as training
+        from viewmill.evaluation.overhead import main as loop
+
+        return loop(words[1:], training.read, training.train)
     if words and words[0] in ("methods", "study"):
         from viewmill.evaluation.scoreboard import command
         from viewmill.train import read

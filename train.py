@@ -14,7 +14,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -40,6 +40,7 @@ from viewmill.models.training.config import RunConfig, shown
 from viewmill.models.training.errors import RunFailure, verdict
 from viewmill.models.training.optimizer import build_optimizer
 from viewmill.models.training.overrides import plain, resolve
+from viewmill.models.training.profiling import Profile, part
 from viewmill.models.training.progress import Meter, Progress, Waiting, Watch
 from viewmill.models.training.schedule import Plan, plan
 from viewmill.models.training.step import (
@@ -55,6 +56,7 @@ from viewmill.models.training.step import (
 )
 from viewmill.models.views import left_to
 from viewmill.pipelines import counters
+from viewmill.pipelines.batch import Batch
 from viewmill.pipelines.loader import Loader
 from viewmill.pipelines.remote.options import Remote
 from viewmill.pipelines.source import Source, open_source
@@ -99,8 +101,10 @@ def read(words: Sequence[str]) -> tuple[RunConfig, Recipe]:
     return resolve(info.name, given, info.numbers(small=small, variant=variant), info.config(**fields))
 
 
-def train(config: RunConfig, recipe: Recipe) -> dict[str, Any]:
+def train(config: RunConfig, recipe: Recipe, between: Callable[[Batch], None] | None = None) -> dict[str, Any]:
     """Train to the end, or to the signal that stops it; afterwards config.out holds everything.
+
+    between: called at the end of each step with its batch, on the device, by whoever measures what a step costs.
 
     Returns step, total, stopped (the signal, or 0), rank, out, seconds, images_per_s, data_wait, starved (the share of waiting
     that was warned about, or 0), counted (the stats of all ranks' loaders, summed, as of the last line of the log),
@@ -110,12 +114,12 @@ def train(config: RunConfig, recipe: Recipe) -> dict[str, Any]:
     world = process.start(config.device)
     try:
         with process.alone_in(Path(config.out)) if world.rank == 0 else nullcontext():
-            return _train(config, recipe, world)
+            return _train(config, recipe, world, between)
     finally:
         process.leave(world)
 
 
-def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str, Any]:
+def _train(config: RunConfig, recipe: Recipe, world: process.World, between: Callable[[Batch], None] | None) -> dict[str, Any]:
     out, leader, on_cuda = Path(config.out), world.rank == 0, world.device.type == "cuda"
     if config.batch_size % world.size:
         raise ValueError(f"batch_size={config.batch_size} is for all ranks together, and {world.size} ranks do not divide it; "
@@ -156,6 +160,7 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
     earlier = metrics.read(out / "metrics.jsonl") if leader else []
     monitor = Monitor(config.health, config.log_every, steps.total, config.batch_size // world.size, earlier)
     show = Progress(config.method, steps.total, step, shown=leader)
+    profile = Profile(out, world.device) if config.profile and leader else None
     model = parallel(method, world)
     autocast, scaler = autocast_for(config.precision, world.device), scaler_for(config.precision, world.device)
     if scaler is not None and found is not None and "scaler" in found[1]:
@@ -219,15 +224,16 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
                 if method.wants_pass(steps.epoch(step)) and (stopped := show_all()):
                     break
                 tick = time.perf_counter()
-                batch = next(batches)
-                waiting.arrived(time.perf_counter() - tick)
-                if on_cuda:
-                    batch = batch.to(world.device, non_blocking=True)
+                with part("data"):
+                    batch = next(batches)
+                    waiting.arrived(time.perf_counter() - tick)
+                    if on_cuda:
+                        batch = batch.to(world.device, non_blocking=True)
                 method.before_step(steps.epoch(step))
                 if config.accumulate > 1:
                     values = accumulated(model, batch, config.accumulate, autocast, scaler)
                 else:
-                    with autocast():
+                    with part("forward"), autocast():
                         values = model(batch)
                 # On CUDA a look at each loss would stall the device; there it waits for the next line of the log.
                 logs = (step + 1) % config.log_every == 0 or step + 1 == steps.total
@@ -241,10 +247,14 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
                              step / steps.total, clip_mode=config.clip_mode, decay=decay, peak=steps.peak, scaler=scaler)
                 waiting.launched()
                 # The floats stop CUDA here, once a log line; then the time of the lap is the time of its work.
-                numbers = {name: float(value.detach()) for name, value in values.items()} if logs else {}
-                numbers |= {"grad_norm": float(norm)} if logs and norm is not None else {}
-                numbers |= {"weight_decay": decay} if logs and steps.final_decay is not None else {}
-                numbers |= monitor.measure(step, method, batch.views, autocast) if logs else {}
+                numbers: dict[str, float] = {}
+                if logs:
+                    with part("log"):
+                        numbers = {name: float(value.detach()) for name, value in values.items()}
+                        numbers |= {"grad_norm": float(norm)} if norm is not None else {}
+                        numbers |= {"weight_decay": decay} if steps.final_decay is not None else {}
+                        numbers |= monitor.measure(step, method, batch.views, autocast)
+                seen = batch if between is not None else None
                 del batch, values  # the next batch may need their memory
                 waited, seconds = waiting.settle(logs or not on_cuda), time.perf_counter() - tick
                 whole.add(config.batch_size, waited, seconds)
@@ -272,8 +282,18 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World) -> dict[str,
                     measure(step)
                 if stopped or due or step == steps.total:
                     save(step)
+                if profile is not None:
+                    profile.step()
+                    if profile.said:
+                        show.say(profile.said)
+                        profile.close()
+                        profile = None
+                if between is not None and seen is not None:
+                    between(seen)
         finally:
             show.close()
+            if profile is not None:
+                profile.close()
             if log is not None:
                 log.close()
     summary = {"step": step, "total": steps.total, "stopped": stopped, "rank": world.rank, "out": str(out),

@@ -187,6 +187,7 @@ class RunConfig:
     log_every: int = key("steps between two lines of metrics", 10)
     data_wait_budget: float = key("share of the time in [0, 1]: a run that waits longer for data warns once; 1: never", 0.1)
     tensorboard: bool = key("also write metrics for TensorBoard", True)
+    profile: bool = key("trace some early steps: out/profile says where their time goes", False)
     report: bool = key("end by writing out/report.html, a page to look at", True)
     loader: LoaderConfig = key("", LoaderConfig())
     remote: RemoteConfig = key("", RemoteConfig())

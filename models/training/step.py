@@ -21,6 +21,7 @@ from .blocks import checkpoint_activations, compile_blocks
 from .config import ClipMode, RunConfig
 from .optimizer import build_optimizer, clip, set_decay, set_rate
 from .process import World, seed_all
+from .profiling import part
 
 Autocast = Callable[[], AbstractContextManager[Any]]
 
@@ -98,12 +99,13 @@ def accumulated(model: nn.Module, batch: Divisible, parts: int, autocast: Autoca
     """
     model.zero_grad(set_to_none=True)
     size, found = len(batch.index) // parts, []
-    for part in range(parts):
-        with model.no_sync() if part + 1 < parts and isinstance(model, nn.parallel.DistributedDataParallel) else nullcontext():
-            with autocast():
-                values: dict[str, Tensor] = model(batch.rows(part * size, (part + 1) * size))
-            loss = values["loss"] / parts
-            (loss if scaler is None else scaler.scale(loss)).backward()
+    for number in range(parts):
+        with model.no_sync() if number + 1 < parts and isinstance(model, nn.parallel.DistributedDataParallel) else nullcontext():
+            with part("forward"), autocast():
+                values: dict[str, Tensor] = model(batch.rows(number * size, (number + 1) * size))
+            with part("backward"):
+                loss = values["loss"] / parts
+                (loss if scaler is None else scaler.scale(loss)).backward()
         found.append({name: value.detach() for name, value in values.items()})
     return {name: torch.stack([each[name] for each in found]).mean(0) for name in found[0]}
 
@@ -119,21 +121,25 @@ def learn(method: Method, optimizer: torch.optim.Optimizer, loss: Tensor | None,
     whose rate stays there; None: rate. scaler: see `scaler_for`.
     """
     if loss is not None:
-        optimizer.zero_grad(set_to_none=True)
-        (loss if scaler is None else scaler.scale(loss)).backward()
-    if scaler is not None:
-        scaler.unscale_(optimizer)
-    method.after_backward()
-    norm = clip(method, clip_grad, clip_mode)
+        with part("backward"):
+            optimizer.zero_grad(set_to_none=True)
+            (loss if scaler is None else scaler.scale(loss)).backward()
+    with part("clipping"):
+        if scaler is not None:
+            scaler.unscale_(optimizer)
+        method.after_backward()
+        norm = clip(method, clip_grad, clip_mode)
     set_rate(optimizer, rate, peak)
     if decay is not None:
         set_decay(optimizer, decay)
-    if scaler is None:
-        optimizer.step()
-    else:
-        scaler.step(optimizer)
-        scaler.update()
-    method.after_step(progress)
+    with part("optimizer"):
+        if scaler is None:
+            optimizer.step()
+        else:
+            scaler.step(optimizer)
+            scaler.update()
+    with part("teachers and hooks"):
+        method.after_step(progress)
     return norm
 
 

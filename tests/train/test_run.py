@@ -115,3 +115,19 @@ def test_a_batch_in_parts_of_blocks_that_compute_themselves_anew_trains_as_in_on
         found.append((losses, last_state(tmp_path / out)["model"]))
     assert found[1][0] == pytest.approx(found[0][0], rel=1e-4) and len(found[0][0]) == 5
     assert all(torch.allclose(value, found[1][1][name], atol=1e-5) for name, value in found[0][1].items())
+
+
+def test_a_profiled_run_leaves_a_trace_and_a_page_and_takes_the_same_steps(shards: Path, tmp_path: Path,
+                                                                          capsys: pytest.CaptureFixture[str]) -> None:
+    for out, more in (("plain", ()), ("profiled", ("profile=true",))):
+        run(shards, tmp_path / out, "epochs=5", "report=false", "steps=24", *more)
+    assert f"profile    {tmp_path}/profiled/profile/summary.md: where 10 steps went" in capsys.readouterr().out
+    page = (tmp_path / "profiled" / "profile" / "summary.md").read_text()
+    assert all(f"| {name} | " in page for name in ("data", "forward", "backward", "optimizer", "log", "the rest of the loop"))
+    shares = [float(line.split("|")[3].strip(" %")) for line in page.split("operator")[0].splitlines() if line.endswith("% |")]
+    assert sum(shares) == pytest.approx(100, abs=0.5)
+    trace = json.loads((tmp_path / "profiled" / "profile" / "trace.json").read_text())
+    assert any(event.get("name") == "step: backward" for event in trace["traceEvents"])
+    one, two = (last_state(tmp_path / out)["model"] for out in ("plain", "profiled"))
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    assert not (tmp_path / "plain" / "profile").exists()
