@@ -54,6 +54,7 @@ from viewmill.models.training.step import (
     refuse_parts,
     scaler_for,
 )
+from viewmill.models.training.watchdog import Watchdog
 from viewmill.models.views import left_to
 from viewmill.pipelines import counters
 from viewmill.pipelines.batch import Batch
@@ -119,7 +120,8 @@ def train(config: RunConfig, recipe: Recipe, between: Callable[[Batch], None] | 
         process.leave(world)
 
 
-def _train(config: RunConfig, recipe: Recipe, world: process.World, between: Callable[[Batch], None] | None) -> dict[str, Any]:
+def _train(config: RunConfig, recipe: Recipe, world: process.World,
+           between: Callable[[Batch], None] | None = None) -> dict[str, Any]:
     out, leader, on_cuda = Path(config.out), world.rank == 0, world.device.type == "cuda"
     if config.batch_size % world.size:
         raise ValueError(f"batch_size={config.batch_size} is for all ranks together, and {world.size} ranks do not divide it; "
@@ -165,6 +167,7 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World, between: Cal
     autocast, scaler = autocast_for(config.precision, world.device), scaler_for(config.precision, world.device)
     if scaler is not None and found is not None and "scaler" in found[1]:
         scaler.load_state_dict(found[1]["scaler"])
+    watchdog = Watchdog(world, config.hang_s)
     whole, lap, waiting, watch = Meter(), Meter(), Waiting(world.device), Watch(config.data_wait_budget)
     began = saved_at = time.monotonic()
     saved_step = step if found is not None else -1
@@ -206,7 +209,8 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World, between: Cal
             save(step)
         show.say(f"before step {step + 1} {config.method} is shown all images once")
         seed = (config.seed + PASSES + int(steps.epoch(step))) % 2**63
-        with open_loader(replace(config, seed=seed), recipe, source, world, render_threads, epochs=1) as once:
+        with (watchdog.busy("a pass over all images"),
+              open_loader(replace(config, seed=seed), recipe, source, world, render_threads, epochs=1) as once):
             for batch in once:
                 with torch.no_grad(), autocast():
                     method.observe(batch.to(world.device, non_blocking=True) if on_cuda else batch)
@@ -218,7 +222,8 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World, between: Cal
 
     with process.stop_signals() as stop, loader:
         try:
-            measure(step)
+            with watchdog.busy("kNN and pictures"):
+                measure(step)
             batches = iter(loader) if step < steps.total else iter(())
             while step < steps.total and not stopped:
                 if method.wants_pass(steps.epoch(step)) and (stopped := show_all()):
@@ -246,6 +251,7 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World, between: Cal
                 norm = learn(method, optimizer, values["loss"] if config.accumulate == 1 else None, rate, config.clip_grad,
                              step / steps.total, clip_mode=config.clip_mode, decay=decay, peak=steps.peak, scaler=scaler)
                 waiting.launched()
+                watchdog.step(step)
                 # The floats stop CUDA here, once a log line; then the time of the lap is the time of its work.
                 numbers: dict[str, float] = {}
                 if logs:
@@ -278,10 +284,11 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World, between: Cal
                     watch.stop()
                     starved = worst / 1000
                     show.warn(starving(starved, config))
-                if not stopped:  # a kNN would make whoever stops us wait; it is made up for on resume
-                    measure(step)
-                if stopped or due or step == steps.total:
-                    save(step)
+                with watchdog.busy("kNN, pictures, a checkpoint"):
+                    if not stopped:  # a kNN would make whoever stops us wait; it is made up for on resume
+                        measure(step)
+                    if stopped or due or step == steps.total:
+                        save(step)
                 if profile is not None:
                     profile.step()
                     if profile.said:
@@ -290,7 +297,14 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World, between: Cal
                         profile = None
                 if between is not None and seen is not None:
                     between(seen)
+        except RuntimeError as error:
+            if not isinstance(error, RunFailure) and (lost := watchdog.missing()):
+                reason = " ".join(str(error).split())[:120]
+                raise RunFailure(f"{lost}; this rank had taken step {step} ({reason}); {standing(out)}, and the same command "
+                                 "goes on from it, as torchrun --max-restarts does by itself") from error
+            raise
         finally:
+            watchdog.close()
             show.close()
             if profile is not None:
                 profile.close()
@@ -340,10 +354,14 @@ def refuse_not_finite(method: nn.Module, step: int, out: Path) -> None:
 
 
 def not_finite(what: str, step: int, out: Path) -> str:
-    good = checkpoint.written(out / "checkpoints")
-    stands = f"the last good checkpoint, {good[-1].name}, still stands" if good else "no checkpoint had been written"
     way_out = "try a lower optimizer.lr, a longer schedule.warmup_epochs, or clip_grad=1"
-    return f"{what} is not finite at step {step}; {stands}; {way_out}"
+    return f"{what} is not finite at step {step}; {standing(out)}; {way_out}"
+
+
+def standing(out: Path) -> str:
+    """What is left of a run that fails."""
+    good = checkpoint.written(out / "checkpoints")
+    return f"the last good checkpoint, {good[-1].name}, still stands" if good else "no checkpoint had been written"
 
 
 def starving(share: float, config: RunConfig) -> str:

@@ -184,6 +184,8 @@ class RunConfig:
     sync_bn: bool = key("batch norm over all ranks; false: over each rank's own images", True)
     torch_threads: int | None = key("threads of torch of each rank on the CPU; null: the cores that rendering leaves", None)
     resume: str = key("auto: go on from the last checkpoint in out, if any; never; or the path of a checkpoint", "auto")
+    hang_s: float | None = key("several ranks: seconds without a step on any of them after which a job is taken for hung and "
+                               "ends, four times as many around kNN, pictures and checkpoints; null: never", 1800.0)
     log_every: int = key("steps between two lines of metrics", 10)
     data_wait_budget: float = key("share of the time in [0, 1]: a run that waits longer for data warns once; 1: never", 0.1)
     tensorboard: bool = key("also write metrics for TensorBoard", True)
@@ -204,6 +206,8 @@ class RunConfig:
             raise ValueError(f"data_wait_budget needs a share of the time in [0, 1], got {self.data_wait_budget}; 1 turns it off")
         if self.clip_grad is not None:
             _above("clip_grad", self.clip_grad)
+        if self.hang_s is not None:
+            _above("hang_s", self.hang_s)
         for name in ("steps", "torch_threads"):
             if getattr(self, name) is not None:
                 _at_least(name, getattr(self, name), 1)

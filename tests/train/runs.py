@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +116,8 @@ def deepcluster_words(shards: Path, out: Path, *more: str) -> list[str]:
     return ["deepcluster", f"data={shards}/train-{{0..1}}.tar", f"out={out}", *small, *more]
 
 
-def two_ranks(arguments: list[str]) -> list[subprocess.Popen[str]]:
-    """The command on ranks 0 and 1, as torchrun would start them."""
+def two_ranks(arguments: list[str], programs: Mapping[int, str] | None = None) -> list[subprocess.Popen[str]]:
+    """The command on ranks 0 and 1, as torchrun would start them. programs: what a rank runs in its place."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -124,7 +125,8 @@ def two_ranks(arguments: list[str]) -> list[subprocess.Popen[str]]:
     for rank in ("0", "1"):
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / ".dev"), "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2",
                        "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-        started.append(subprocess.Popen([sys.executable, "-m", "viewmill.train", *arguments], env=environment, text=True,
+        program = ["-c", programs[int(rank)]] if programs and int(rank) in programs else ["-m", "viewmill.train"]
+        started.append(subprocess.Popen([sys.executable, *program, *arguments], env=environment, text=True,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE))
     return started
 

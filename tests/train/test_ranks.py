@@ -80,3 +80,39 @@ def test_a_memory_that_ranks_share_is_saved_whole_and_goes_on_alone(shards: Path
     (both / "checkpoints" / "step-00000006.pt").unlink()
     training.train(*training.read(instdisc(both)))
     assert [row["loss"] for row in metrics.read(both / "metrics.jsonl")] == pytest.approx(losses[0], rel=1e-3)
+
+
+HANGING = """
+import sys, time
+from viewmill.models.mae import MAE
+from viewmill.train import main
+after = MAE.after_step
+MAE.taken = 0
+def slow(self, progress):
+    MAE.taken += 1
+    if MAE.taken == 4:
+        time.sleep(1000)
+    after(self, progress)
+MAE.after_step = slow
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_rank_that_hangs_ends_the_job_and_is_named_with_its_step(shards: Path, tmp_path: Path) -> None:
+    arguments = mae_words(shards, tmp_path, "epochs=100", "hang_s=6", "checkpoint.steps=2")
+    processes = two_ranks(arguments, {1: HANGING})
+    ends = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [1, 1], ends
+    for number, (_, said) in enumerate(ends):
+        assert f"viewmill: rank {number}: no step for 6 s: rank 1 did not get beyond step 3; the job ends" in said
+    assert last_state(tmp_path)["step"] == 2
+
+
+def test_a_rank_that_is_killed_is_named_by_the_others(shards: Path, tmp_path: Path) -> None:
+    processes = two_ranks(mae_words(shards, tmp_path, "epochs=100", "hang_s=10", "checkpoint.steps=2"))
+    wait_for_step(tmp_path, 3, processes[0])
+    processes[1].kill()
+    _, said = processes[0].communicate(timeout=60)
+    assert processes[0].returncode == 1 and "rank 1 is gone, after step " in said, said
+    assert "still stands, and the same command goes on from it" in said
+    assert "\n" not in said.strip().splitlines()[-1]

@@ -1,0 +1,132 @@
+"""Several ranks watch each other: one that hangs or is gone ends the job, and is named with its last step."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch.distributed as dist
+
+from .process import World, gather
+
+INTERVAL_S = 5.0
+STATUS = 1
+BUSY_TIMES = 4
+"""What is busy may take so many times as long."""
+
+
+@dataclass(frozen=True)
+class Beat:
+    """What a rank tells now and then. count: rises with each beat; step: that it has taken; still_s: seconds since then; busy:
+    what it does that no step is expected in, "" nothing."""
+
+    count: int
+    step: int
+    still_s: float
+    busy: str
+
+
+class Watchdog:
+    """A thread of each rank, which tells the others how far this one is, and ends the process, which may wait in a collective for
+    good, once no rank has taken a step for hang_s seconds, or BUSY_TIMES as many where it is busy.
+
+    step: after each step. busy: around what takes long on some rank alone, a kNN or a checkpoint. missing: after a collective
+    failed, which rank is gone. Beats lie in a store of rank 0's. One process alone watches nothing.
+    """
+
+    def __init__(self, world: World, hang_s: float | None, *, end: Callable[[int], Any] = os._exit) -> None:
+        self._world, self._hang_s, self._end = world, hang_s, end
+        self._count, self._step, self._busy = 0, 0, "the first step"  # which may compile kernels
+        self._since = time.monotonic()
+        self._closed = threading.Event()
+        self._interval_s = min(INTERVAL_S, hang_s / 5) if hang_s else INTERVAL_S
+        self._store: dist.TCPStore | None = None
+        if world.size > 1:
+            self._store = _meet(world)
+            self._tell()
+            gather(world, None)  # everybody has told something before anybody asks
+            threading.Thread(target=self._watch, name="viewmill-watchdog", daemon=True).start()
+
+    def step(self, step: int) -> None:
+        self._step, self._since, self._busy = step, time.monotonic(), ""
+
+    @contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        self._busy = what
+        try:
+            yield
+        finally:
+            self._busy, self._since = "", time.monotonic()
+
+    def close(self) -> None:
+        """Before the process group goes."""
+        self._closed.set()
+
+    def missing(self) -> str:
+        """In words, the rank that tells nothing any more, and its last step; "" where all do."""
+        if self._store is None:
+            return ""
+        before = self._beats()
+        time.sleep(2.5 * self._interval_s if before is not None else 0)
+        now = self._beats()
+        if before is None or now is None:
+            return "rank 0, which holds what ranks tell each other, is gone"
+        gone = [rank for rank, beat in now.items() if rank != self._world.rank and beat.count == before[rank].count]
+        return f"rank {gone[0]} is gone, after step {now[gone[0]].step}" if gone else ""
+
+    def _watch(self) -> None:
+        while not self._closed.wait(self._interval_s):
+            if not self._tell():
+                return  # rank 0's process has ended: what waits for it fails by itself
+            beats = self._beats()
+            if self._hang_s is not None and beats is not None and (line := hung(beats, self._hang_s)):
+                print(f"viewmill: rank {self._world.rank}: {line}", file=sys.stderr, flush=True)
+                self._end(STATUS)
+                return
+
+    def _tell(self) -> bool:
+        assert self._store is not None
+        self._count += 1
+        beat = [self._count, self._step, time.monotonic() - self._since, self._busy]
+        try:
+            self._store.set(f"beat/{self._world.rank}", json.dumps(beat))
+        except (RuntimeError, dist.DistError):
+            return False
+        return True
+
+    def _beats(self) -> dict[int, Beat] | None:
+        assert self._store is not None
+        try:
+            return {rank: Beat(*json.loads(self._store.get(f"beat/{rank}"))) for rank in range(self._world.size)}
+        except (RuntimeError, dist.DistError):
+            return None
+
+
+def hung(beats: dict[int, Beat], hang_s: float) -> str:
+    """What to say where no rank has taken a step for so long and none is busy: which ones the others wait for; "" otherwise."""
+    if any(beat.still_s < hang_s * (BUSY_TIMES if beat.busy else 1) for beat in beats.values()):
+        return ""
+    least = min(beat.step for beat in beats.values())
+    late = [rank for rank, beat in beats.items() if beat.step == least]
+    who = f"rank{'s' if len(late) > 1 else ''} {', '.join(map(str, late))}" if len(late) < len(beats) else "all ranks"
+    return (f"no step for {hang_s:g} s: {who} did not get beyond step {least}; the job ends, and the same command goes on from "
+            "the last checkpoint; hang_s= says how long is too long")
+
+
+def _meet(world: World) -> dist.TCPStore:
+    """A store that all ranks reach, of a port of its own at rank 0."""
+    host = os.environ.get("MASTER_ADDR", "127.0.0.1")
+    if world.rank == 0:
+        store = dist.TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=60))
+        gather(world, store.port)
+        return store
+    port = gather(world, None)[0]
+    return dist.TCPStore(host, port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=60))
