@@ -34,8 +34,9 @@ from viewmill.evaluation.gallery import FOLDER, Gallery
 from viewmill.evaluation.monitor import Monitor
 from viewmill.evaluation.online import OnlineKnn
 from viewmill.models import METHODS, build, method_info
+from viewmill.models.method import Method
 from viewmill.models.rows import whole_rows
-from viewmill.models.training import checkpoint, metrics, process, provenance
+from viewmill.models.training import checkpoint, metrics, pieces, process, provenance
 from viewmill.models.training.config import RunConfig, shown
 from viewmill.models.training.errors import RunFailure, verdict
 from viewmill.models.training.optimizer import build_optimizer
@@ -180,10 +181,11 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World,
         if not due or knn_step >= step:
             return
         knn_step = step
+        seen = pieces.alone(method, lambda: unshared(config, recipe, len(source), world), leader)
         if gallery is not None:
-            gallery.write(method, step, out, autocast)
+            gallery.write(seen, step, out, autocast)
         if knn is not None and log is not None:
-            values = knn.measure(method, world.device, autocast, untrained=step == 0)
+            values = knn.measure(seen, world.device, autocast, untrained=step == 0)
             log.write(step, steps.epoch(step), values)
             show.say("  ".join([f"epoch {steps.epoch(step):.2f}", *(f"{name} {value:.3f}" for name, value in values.items())]))
 
@@ -191,12 +193,13 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World,
         nonlocal saved_at, saved_step
         if step == saved_step:
             return
-        refuse_not_finite(method, step, out)
+        refuse_not_finite(method, step, out, world)
         states, rows = process.gather(world, checkpoint.random_state()), whole_rows(method)
+        weights, moments = pieces.whole(method), pieces.whole(optimizer)
         if leader:
             facts = {"method": config.method, "config": plain(config), "recipe": recipe.to_dict(), "draw_version": DRAW_VERSION,
                      "viewmill": __version__, "step": step, "knn_step": knn_step, "torch_threads": torch_threads}
-            moving = checkpoint.snapshot(method, optimizer, loader, states, rows)
+            moving = checkpoint.snapshot(weights, moments, loader, states, rows)
             moving |= {} if scaler is None else {"scaler": scaler.state_dict()}
             checkpoint.save(out / "checkpoints", moving | facts, config.checkpoint.keep)
         saved_at, saved_step = time.monotonic(), step
@@ -346,11 +349,19 @@ def checkpoint_due(config: RunConfig, steps: Plan, step: int, saved_at: float) -
             or (of.minutes is not None and time.monotonic() - saved_at >= 60 * of.minutes))
 
 
-def refuse_not_finite(method: nn.Module, step: int, out: Path) -> None:
-    """Raise RunFailure rather than save weights that a gradient already spoiled."""
-    for name, value in method.state_dict().items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise RunFailure(not_finite(name, step, out))
+def refuse_not_finite(method: nn.Module, step: int, out: Path, world: process.World) -> None:
+    """Raise RunFailure rather than save weights that a gradient already spoiled; on all ranks alike, whoever holds them."""
+    spoiled = [name for name, value in method.state_dict().items()
+               if value.is_floating_point() and not bool(torch.isfinite(pieces.local(value)).all())]
+    found = [name for names in process.gather(world, spoiled) for name in names]
+    if found:
+        raise RunFailure(not_finite(found[0], step, out))
+
+
+def unshared(config: RunConfig, recipe: Recipe, images: int, world: process.World) -> Method:
+    """A method of the run's, untrained, on its device and whole."""
+    with torch.random.fork_rng():
+        return build(config.method, config.model, image_px=image_side(recipe), images=images).to(world.device)
 
 
 def not_finite(what: str, step: int, out: Path) -> str:

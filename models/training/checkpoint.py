@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from ..rows import take_rows
+from .pieces import take_moments, take_weights
 
 FORMAT = 1
 _NAME = re.compile(r"step-(\d{8,})\.pt")
 
 
 class Stateful(Protocol):
-    """What a checkpoint asks of the loader."""
+    """What a checkpoint asks of the loader; and, where it is saved, of the method and the optimizer."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -124,7 +125,7 @@ def refuse_unlike(path: Path, state: Mapping[str, Any], run: Mapping[str, Any], 
                          "install the version of viewmill that made it, or choose another out=")
 
 
-def snapshot(method: nn.Module, optimizer: torch.optim.Optimizer, loader: Stateful,
+def snapshot(method: Stateful, optimizer: Stateful, loader: Stateful,
              random_states: list[Any], rows: Mapping[str, Tensor]) -> dict[str, Any]:
     """What moves while a run goes, to be saved with the facts of the run. random_states: one of each rank. rows: what ranks share
     out among them, put together (`models.rows.whole_rows`)."""
@@ -142,8 +143,8 @@ def restore(state: Mapping[str, Any], method: nn.Module, optimizer: torch.optim.
     own: list[dict[str, Any]] = [{name: group[name] for name in ("scale", "constant", "decays") if name in group}
                                  for group in optimizer.param_groups]
     try:
-        method.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        take_weights(method, state["model"])
+        take_moments(optimizer, state["optimizer"])
         for group, kept in zip(optimizer.param_groups, own, strict=True):
             group.update(kept)
         take_rows(method, state.get("rows", {}))  # checkpoints of old have none

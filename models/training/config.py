@@ -176,6 +176,8 @@ class RunConfig:
     steps: int | None = key("end after so many steps, even within an epoch; null: after the epochs", None)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = key("auto: bf16 autocast on CUDA, fp32 elsewhere; fp16: autocast, and "
                                                              "a loss that is scaled", "auto")
+    parallel: Literal["ddp", "fsdp"] = key("several ranks: ddp has all weights on each; fsdp shares weights, gradients and the "
+                                           "optimizer's averages out", "ddp")
     device: Literal["auto", "cpu", "cuda"] = key("auto: cuda where there is one", "auto")
     channels_last: bool = key("memory order of images and filters; often faster for convolutional networks", False)
     accumulate: int = key("parts that each rank's share of a batch goes through one after the other, before the weights move", 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from ..method import Method, Rate
 from .config import ClipMode, OptimizerConfig
 from .larc import Larc
+from .pieces import is_sharded, local, whole_norms
 
 
 def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
@@ -96,6 +98,8 @@ def clip(module: nn.Module, max_norm: float | None, mode: ClipMode = "joint") ->
     """
     if max_norm is None:
         return None
+    if is_sharded(module):
+        return _clip_sharded(module, max_norm, mode)
     if mode == "joint":
         return nn.utils.clip_grad_norm_(module.parameters(), max_norm)
     if mode == "per-part":
@@ -109,3 +113,25 @@ def clip(module: nn.Module, max_norm: float | None, mode: ClipMode = "joint") ->
     # The small number is torch's and DINO's; a product with 1 costs no wait on an accelerator, a question would.
     torch._foreach_mul_(gradients, list((max_norm / (norms + 1e-6)).clamp(max=1.0).unbind()))
     return norms.norm()
+
+
+def _clip_sharded(module: nn.Module, max_norm: float, mode: ClipMode) -> Tensor:
+    """`clip` where each rank holds a part of every gradient: norms are of whole tensors, with one reduction for all of them."""
+    parts: list[Iterable[nn.Parameter]] = [module.parameters()]
+    if mode == "per-part":
+        parts = [*(part.parameters() for part in module.children()), module.parameters(recurse=False)]
+    groups = [own for part in parts if (own := [p.grad for p in part if p.grad is not None])]
+    gradients = [gradient for own in groups for gradient in own]
+    if not gradients:
+        return torch.zeros(())
+    lengths = whole_norms(gradients)
+    if mode != "per-tensor":
+        sizes = [len(own) for own in groups]
+        lengths = torch.cat([own.norm().expand(len(own)) for own in lengths.split(sizes)])
+        joint = torch.stack([own[0] for own in lengths.split(sizes)]).norm()
+    else:
+        joint = lengths.norm()
+    factors = (max_norm / (lengths + 1e-6)).clamp(max=1.0)
+    for gradient, factor in zip(gradients, factors.unbind(), strict=True):
+        local(gradient).mul_(factor)
+    return joint

@@ -20,8 +20,10 @@ from ..views import Divisible
 from .blocks import checkpoint_activations, compile_blocks
 from .config import ClipMode, RunConfig
 from .optimizer import build_optimizer, clip, set_decay, set_rate
+from .pieces import is_sharded, without_exchange
 from .process import World, seed_all
 from .profiling import part
+from .sharding import shard
 
 Autocast = Callable[[], AbstractContextManager[Any]]
 
@@ -45,6 +47,8 @@ def place(method: Method, config: RunConfig, world: World) -> Method:
         checkpoint_activations(method)
     if config.compile:
         compile_blocks(method)
+    if config.parallel == "fsdp" and world.size > 1:
+        shard(method, config, world)
     return method
 
 
@@ -59,7 +63,7 @@ def refuse_lone_image(method: nn.Module, images: int, world: World) -> None:
 
 def parallel(method: nn.Module, world: World) -> nn.Module:
     """The method, with gradients averaged over ranks where there are several."""
-    if world.size == 1:
+    if world.size == 1 or is_sharded(method):
         return method
     leave_alone(method)
     return nn.parallel.DistributedDataParallel(method, device_ids=[world.device.index] if world.device.type == "cuda" else None)
@@ -100,7 +104,7 @@ def accumulated(model: nn.Module, batch: Divisible, parts: int, autocast: Autoca
     model.zero_grad(set_to_none=True)
     size, found = len(batch.index) // parts, []
     for number in range(parts):
-        with model.no_sync() if number + 1 < parts and isinstance(model, nn.parallel.DistributedDataParallel) else nullcontext():
+        with without_exchange(model) if number + 1 < parts else nullcontext():
             with part("forward"), autocast():
                 values: dict[str, Tensor] = model(batch.rows(number * size, (number + 1) * size))
             with part("backward"):
