@@ -36,6 +36,23 @@ def test_two_ranks_train_like_one_and_their_checkpoint_goes_on_alone(shards: Pat
     assert [row["loss"] for row in metrics.read(both / "metrics.jsonl")] == pytest.approx(losses[0], rel=1e-3)
 
 
+def test_ranks_that_share_the_weights_out_train_like_one_and_their_checkpoint_goes_on_alone(shards: Path, tmp_path: Path) -> None:
+    common = ["epochs=2", "steps=6", "checkpoint.steps=4"]
+    alone, both = tmp_path / "alone", tmp_path / "both"
+    processes = two_ranks(mae_words(shards, both, *common, "parallel=fsdp", "clip_grad=1"))
+    training.train(*training.read(mae_words(shards, alone, *common, "clip_grad=1")))
+    ends = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], ends
+    rows = [[(row["loss"], row["grad_norm"]) for row in metrics.read(out / "metrics.jsonl")] for out in (alone, both)]
+    assert [pytest.approx(row, rel=1e-3) for row in rows[0]] == rows[1]
+    shapes = [{name: value.shape for name, value in last_state(out)["model"].items()} for out in (alone, both)]
+    assert shapes[0] == shapes[1]  # whole tensors
+    (both / "checkpoints" / "step-00000006.pt").unlink()
+    training.train(*training.read(mae_words(shards, both, *common, "clip_grad=1")))
+    again = [(row["loss"], row["grad_norm"]) for row in metrics.read(both / "metrics.jsonl")]
+    assert [pytest.approx(row, rel=1e-3) for row in rows[0]] == again
+
+
 def test_ranks_that_do_not_divide_the_batch_are_refused(shards: Path, tmp_path: Path) -> None:
     world = World(rank=0, size=3, local_rank=0, local_size=3, device=torch.device("cpu"))
     with pytest.raises(ValueError, match=r"batch_size=16 is for all ranks together, and 3 ranks do not divide it; use .*15"):
