@@ -25,7 +25,6 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
-from torch import nn
 from viewmill import __version__
 from viewmill.augment.draw import DRAW_VERSION
 from viewmill.augment.presets import PRESETS
@@ -34,11 +33,11 @@ from viewmill.evaluation.gallery import FOLDER, Gallery
 from viewmill.evaluation.monitor import Monitor
 from viewmill.evaluation.online import OnlineKnn
 from viewmill.models import METHODS, build, method_info
-from viewmill.models.method import Method
 from viewmill.models.rows import whole_rows
 from viewmill.models.training import checkpoint, metrics, pieces, process, provenance
-from viewmill.models.training.config import RunConfig, shown
+from viewmill.models.training.config import RunConfig
 from viewmill.models.training.errors import RunFailure, verdict
+from viewmill.models.training.failing import not_finite, refuse_not_finite, standing, starving
 from viewmill.models.training.optimizer import build_optimizer
 from viewmill.models.training.overrides import plain, resolve
 from viewmill.models.training.profiling import Profile, part
@@ -54,6 +53,7 @@ from viewmill.models.training.step import (
     refuse_lone_image,
     refuse_parts,
     scaler_for,
+    unshared,
 )
 from viewmill.models.training.watchdog import Watchdog
 from viewmill.models.views import left_to
@@ -347,38 +347,6 @@ def checkpoint_due(config: RunConfig, steps: Plan, step: int, saved_at: float) -
     return ((of.steps is not None and step % of.steps == 0)
             or (of.epochs is not None and steps.crosses(step, of.epochs))
             or (of.minutes is not None and time.monotonic() - saved_at >= 60 * of.minutes))
-
-
-def refuse_not_finite(method: nn.Module, step: int, out: Path, world: process.World) -> None:
-    """Raise RunFailure rather than save weights that a gradient already spoiled; on all ranks alike, whoever holds them."""
-    spoiled = [name for name, value in method.state_dict().items()
-               if value.is_floating_point() and not bool(torch.isfinite(pieces.local(value)).all())]
-    found = [name for names in process.gather(world, spoiled) for name in names]
-    if found:
-        raise RunFailure(not_finite(found[0], step, out))
-
-
-def unshared(config: RunConfig, recipe: Recipe, images: int, world: process.World) -> Method:
-    """A method of the run's, untrained, on its device and whole."""
-    with torch.random.fork_rng():
-        return build(config.method, config.model, image_px=image_side(recipe), images=images).to(world.device)
-
-
-def not_finite(what: str, step: int, out: Path) -> str:
-    way_out = "try a lower optimizer.lr, a longer schedule.warmup_epochs, or clip_grad=1"
-    return f"{what} is not finite at step {step}; {standing(out)}; {way_out}"
-
-
-def standing(out: Path) -> str:
-    """What is left of a run that fails."""
-    good = checkpoint.written(out / "checkpoints")
-    return f"the last good checkpoint, {good[-1].name}, still stands" if good else "no checkpoint had been written"
-
-
-def starving(share: float, config: RunConfig) -> str:
-    """That a run waits for its data, and how to find out why."""
-    return (f"waiting for data takes {share:.0%} of the time, more than data_wait_budget={config.data_wait_budget:g}; see why: "
-            f"viewmill bench --diagnose {config.method} data={shlex.quote(shown(config.data))}, with this run's keys")
 
 
 def ending(summary: dict[str, Any]) -> str:

@@ -172,3 +172,9 @@ def step_of(config: RunConfig, recipe: Recipe, world: World, images: int) -> tup
         learn(method, optimizer, loss, 0.0, config.clip_grad, 0.5, clip_mode=config.clip_mode, scaler=scaler)
 
     return step, sum(p.numel() for p in method.parameters() if p.requires_grad)
+
+
+def unshared(config: RunConfig, recipe: Recipe, images: int, world: World) -> Method:
+    """A method of the run's, untrained, on its device and whole."""
+    with torch.random.fork_rng():
+        return build(config.method, config.model, image_px=image_side(recipe), images=images).to(world.device)

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +19,7 @@ from .process import World, gather
 
 INTERVAL_S = 5.0
 STATUS = 1
+CLOSING_S = 5.0
 BUSY_TIMES = 4
 """What is busy may take so many times as long."""
 
@@ -49,11 +50,14 @@ class Watchdog:
         self._closed = threading.Event()
         self._interval_s = min(INTERVAL_S, hang_s / 5) if hang_s else INTERVAL_S
         self._store: dist.TCPStore | None = None
+        self._thread: threading.Thread | None = None
+        self._heard: dict[int, tuple[int, float]] = {}  # of each rank its last count, and when it was new here
         if world.size > 1:
             self._store = _meet(world)
             self._tell()
             gather(world, None)  # everybody has told something before anybody asks
-            threading.Thread(target=self._watch, name="viewmill-watchdog", daemon=True).start()
+            self._thread = threading.Thread(target=self._watch, name="viewmill-watchdog", daemon=True)
+            self._thread.start()
 
     def step(self, step: int) -> None:
         self._step, self._since, self._busy = step, time.monotonic(), ""
@@ -69,6 +73,8 @@ class Watchdog:
     def close(self) -> None:
         """Before the process group goes."""
         self._closed.set()
+        if self._thread is not None:
+            self._thread.join(CLOSING_S)  # a process that ends while its thread asks the store is aborted
 
     def missing(self) -> str:
         """In words, the rank that tells nothing any more, and its last step; "" where all do."""
@@ -87,7 +93,9 @@ class Watchdog:
             if not self._tell():
                 return  # rank 0's process has ended: what waits for it fails by itself
             beats = self._beats()
-            if self._hang_s is not None and beats is not None and (line := hung(beats, self._hang_s)):
+            if self._hang_s is None or beats is None:
+                continue
+            if line := hung(aged(beats, self._heard, time.monotonic()), self._hang_s):
                 print(f"viewmill: rank {self._world.rank}: {line}", file=sys.stderr, flush=True)
                 self._end(STATUS)
                 return
@@ -108,6 +116,15 @@ class Watchdog:
             return {rank: Beat(*json.loads(self._store.get(f"beat/{rank}"))) for rank in range(self._world.size)}
         except (RuntimeError, dist.DistError):
             return None
+
+
+def aged(beats: dict[int, Beat], heard: dict[int, tuple[int, float]], now: float) -> dict[int, Beat]:
+    """Beats, each as old as it is by this process's clock: a rank that is frozen tells nothing any more, not even that it stands
+    still. heard: kept from call to call."""
+    for rank, beat in beats.items():
+        if rank not in heard or heard[rank][0] != beat.count:
+            heard[rank] = beat.count, now
+    return {rank: replace(beat, still_s=beat.still_s + now - heard[rank][1]) for rank, beat in beats.items()}
 
 
 def hung(beats: dict[int, Beat], hang_s: float) -> str:

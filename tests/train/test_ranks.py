@@ -125,6 +125,16 @@ def test_a_rank_that_hangs_ends_the_job_and_is_named_with_its_step(shards: Path,
     assert last_state(tmp_path)["step"] == 2
 
 
+@pytest.mark.slow
+def test_a_rank_that_is_frozen_ends_the_others(shards: Path, tmp_path: Path) -> None:
+    processes = two_ranks(mae_words(shards, tmp_path, "epochs=100", "hang_s=6", "checkpoint.steps=2"))
+    wait_for_step(tmp_path, 3, processes[0])
+    processes[1].send_signal(signal.SIGSTOP)
+    _, said = processes[0].communicate(timeout=100)
+    processes[1].kill()
+    assert processes[0].returncode == 1 and "rank 1 did not get beyond step " in said, said
+
+
 def test_a_rank_that_is_killed_is_named_by_the_others(shards: Path, tmp_path: Path) -> None:
     processes = two_ranks(mae_words(shards, tmp_path, "epochs=100", "hang_s=10", "checkpoint.steps=2"))
     wait_for_step(tmp_path, 3, processes[0])
