@@ -18,8 +18,11 @@ import torch.distributed as dist
 from .process import World, gather
 
 INTERVAL_S = 5.0
+"""Between two beats at most."""
 STATUS = 1
+"""Of a process that is ended."""
 CLOSING_S = 5.0
+"""How long its thread may take to end."""
 BUSY_TIMES = 4
 """What is busy may take so many times as long."""
 

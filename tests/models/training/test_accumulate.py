@@ -68,6 +68,21 @@ def test_the_gradient_in_parts_is_that_of_the_whole(name: str, tmp_path: Path) -
         torch.testing.assert_close(parts[key], value, rtol=1e-3, atol=1e-6 + 1e-4 * float(value.abs().max()), msg=key)
 
 
+@pytest.mark.parametrize("name", UNEVEN)
+def test_parts_with_unlike_numbers_of_hidden_patches_weigh_alike(name: str, tmp_path: Path) -> None:
+    method, batch, _ = small(name, tmp_path)
+    method.before_step(0.5)
+    expected: dict[str, torch.Tensor] = {}
+    for first in (0, 2, 4):
+        method.zero_grad(set_to_none=True)
+        method(batch.rows(first, first + 2))["loss"].backward()
+        for key, value in gradients(method).items():
+            expected[key] = expected.get(key, torch.zeros(())) + value / 3
+    accumulated(method, batch, 3, nullcontext)
+    for key, value in gradients(method).items():
+        torch.testing.assert_close(value, expected[key], rtol=1e-3, atol=1e-6 + 1e-4 * float(value.abs().max()), msg=key)
+
+
 def test_those_that_can_are_these() -> None:
     assert {name for name in METHODS if method_info(name).load().whole_batch is None} == set(PARTED)
 
