@@ -16,6 +16,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from . import meeting
+
 
 @dataclass(frozen=True)
 class World:
@@ -48,7 +50,8 @@ def start(device: str) -> World:
     if use_cuda:
         torch.cuda.set_device(chosen)
     if size > 1 and not dist.is_initialized():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if use_cuda else "gloo", rank=rank, world_size=size)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if use_cuda else "gloo", rank=rank, world_size=size,
+                                store=meeting.store(rank, size))
     return World(rank, size, local_rank, local_size, chosen)
 
 

@@ -89,7 +89,7 @@ class Watchdog:
         if before is None or now is None:
             return "rank 0, which holds what ranks tell each other, is gone"
         gone = [rank for rank, beat in now.items() if rank != self._world.rank and beat.count == before[rank].count]
-        return f"rank {gone[0]} is gone, after step {now[gone[0]].step}" if gone else ""
+        return f"rank {gone[0]} is gone, last heard of at step {now[gone[0]].step}" if gone else ""
 
     def _watch(self) -> None:
         while not self._closed.wait(self._interval_s):

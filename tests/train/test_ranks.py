@@ -14,7 +14,7 @@ from viewmill import train as training
 from viewmill.models.training import metrics
 from viewmill.models.training.process import World
 
-from .runs import REPOSITORY, last_state, mae_words, two_ranks, wait_for_step, words
+from .runs import REPOSITORY, assert_same_run, last_state, mae_words, two_ranks, wait_for_step, words
 
 
 def test_two_ranks_train_like_one_and_their_checkpoint_goes_on_alone(shards: Path, tmp_path: Path) -> None:
@@ -126,6 +126,30 @@ def test_a_rank_that_hangs_ends_the_job_and_is_named_with_its_step(shards: Path,
 
 
 @pytest.mark.slow
+def test_torchrun_starts_a_job_again_whose_rank_was_killed_and_no_bit_is_lost(shards: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / ".dev"), "OMP_NUM_THREADS": "1"}
+
+    def job(out: Path) -> subprocess.Popen[str]:
+        own = mae_words(shards, out, "epochs=12", "checkpoint.steps=5", "report=false")
+        return subprocess.Popen([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+                                 "--max-restarts", "1", str(REPOSITORY / "train.py"), *own], env=environment, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    unbroken = job(tmp_path / "a")
+    said = unbroken.communicate(timeout=200)
+    assert unbroken.returncode == 0, said
+    broken = job(tmp_path / "b")
+    wait_for_step(tmp_path / "b", 12, broken)
+    ranks = subprocess.run(["pgrep", "-P", str(broken.pid), "-f", "train.py"], capture_output=True, text=True).stdout.split()
+    assert len(ranks) == 2
+    os.kill(int(ranks[1]), signal.SIGKILL)
+    said = broken.communicate(timeout=200)
+    assert broken.returncode == 0, said
+    assert "resumed    " in said[0] and last_state(tmp_path / "b")["step"] == 60
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+
+
+@pytest.mark.slow
 def test_a_rank_that_is_frozen_ends_the_others(shards: Path, tmp_path: Path) -> None:
     processes = two_ranks(mae_words(shards, tmp_path, "epochs=100", "hang_s=6", "checkpoint.steps=2"))
     wait_for_step(tmp_path, 3, processes[0])
@@ -140,6 +164,6 @@ def test_a_rank_that_is_killed_is_named_by_the_others(shards: Path, tmp_path: Pa
     wait_for_step(tmp_path, 3, processes[0])
     processes[1].kill()
     _, said = processes[0].communicate(timeout=60)
-    assert processes[0].returncode == 1 and "rank 1 is gone, after step " in said, said
+    assert processes[0].returncode == 1 and "rank 1 is gone, last heard of at step " in said, said
     assert "still stands, and the same command goes on from it" in said
     assert "\n" not in said.strip().splitlines()[-1]
