@@ -48,6 +48,6 @@ def of_training(folder: Path, read: Read) -> str:
     """What the end of a training says of its report: where it is, or why there is none. Never an error: the run stands."""
     try:
         return f"report     {folder / NAME}, {size(write([folder], folder / NAME, read))}"
-    except Exception as error:
+    except Exception as error:  # whatever a page cannot show, the training that it is about has ended well
         why = " ".join(str(error).split())
         return f"report     none: {type(error).__name__}: {why}; viewmill report {folder} tries again"
