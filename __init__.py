@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .augment.presets import recipe
     from .augment.recipe import Recipe, View
     from .augment.together import together
+    from .pipelines.adapters import adapt
     from .pipelines.batch import Batch
     from .pipelines.engines import render
     from .pipelines.loader import Loader
@@ -30,11 +31,13 @@ _HOME = {
     "normalize": ".augment.levels",
     "render": ".pipelines.engines",
     "Loader": ".pipelines.loader",
+    "adapt": ".pipelines.adapters",
     "Batch": ".pipelines.batch",
     "Remote": ".pipelines.remote.options",
 }
 
-__all__ = ["Batch", "Loader", "Recipe", "Remote", "View", "__version__", "draw", "normalize", "recipe", "render", "together"]
+__all__ = ["Batch", "Loader", "Recipe", "Remote", "View", "__version__", "adapt", "draw", "normalize", "recipe", "render",
+           "together"]
 
 
 def __getattr__(name: str) -> Any:

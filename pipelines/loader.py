@@ -91,7 +91,8 @@ class Loader:
         if not isinstance(self.recipe, Recipe):
             raise ValueError(f"recipe needs a preset's name or a Recipe, got {type(recipe).__name__}")
         self.handover = Handover(self.recipe, tuple(left))
-        if rank is None and world_size is None:
+        self._joins = rank is None and world_size is None
+        if self._joins:
             rank, world_size = placement.rank_and_world_size()
         self.rank, self.world_size = 0 if rank is None else rank, 1 if world_size is None else world_size
         self.batch_size, self.seed, self.epochs = batch_size, seed, epochs
@@ -139,6 +140,36 @@ class Loader:
             raise ValueError(f"an epoch of this state has {restored.length} samples, none for rank {self.rank}: use fewer ranks")
         self.close()
         self._state = restored
+
+    @property
+    def epoch(self) -> int:
+        """Of the batch that comes next, or that has just ended."""
+        return self._state.epoch
+
+    def seek(self, epoch: int, step: int = 0) -> None:
+        """Go to the batch `step` of an epoch, both counted from 0, by arithmetic. Raises ValueError for one that is not there."""
+        delivered = step * self.batch_size * self.world_size
+        if epoch < 0 or step < 0 or delivered > self._state.length:
+            raise ValueError(f"seek needs an epoch >= 0 and a step within its {self._state.length} samples, got epoch {epoch}, "
+                             f"step {step} of {self.batch_size} x {self.world_size} samples")
+        there = replace(self._state, epoch=epoch, delivered=delivered)
+        if there != self._state:
+            self.close()
+            self._state = there
+
+    def join_group(self) -> None:
+        """Take the rank and world size that torch.distributed has by now, unless they were given: for a loader that was made
+        before its trainer started the group. Once the stream has begun, or was restored, its epochs keep their length."""
+        place = placement.rank_and_world_size()
+        if not self._joins or place == (self.rank, self.world_size):
+            return
+        order = self._state.shuffle, self._state.lanes, self._state.window
+        fresh = self._state == self._first_state(*order)
+        self.close()
+        self.rank, self.world_size = place
+        if fresh:
+            self._state = self._first_state(*order)
+        self.cache_bytes = self._least_cache()
 
     def next_batch(self, end_epoch: int | None = None) -> Batch | None:
         """The batch at the state, which moves on; None where epoch end_epoch begins."""

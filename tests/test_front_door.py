@@ -36,7 +36,7 @@ ONLY_IN = {
              "models/relative_vit.py",
              "models/pixel_transformer.py", "models/training/optimizer.py", "evaluation/finetune/pieces.py",
              "models/exports/timm_layout.py", "models/official/networks.py"),
-    "transformers": ("models/exports/transformers_layout.py",),
+    "transformers": ("models/exports/transformers_layout.py", "pipelines/adapters/transformers.py"),
 }
 
 
