@@ -33,16 +33,16 @@ from viewmill.evaluation.gallery import FOLDER, Gallery
 from viewmill.evaluation.monitor import Monitor
 from viewmill.evaluation.online import OnlineKnn
 from viewmill.models import METHODS, build, method_info
-from viewmill.models.rows import whole_rows
-from viewmill.models.training import checkpoint, metrics, pieces, process, provenance
+from viewmill.models.training import checkpoint, metrics, pieces, process, provenance, resuming
 from viewmill.models.training.config import RunConfig
 from viewmill.models.training.errors import RunFailure, verdict
-from viewmill.models.training.failing import not_finite, refuse_not_finite, standing, starving
+from viewmill.models.training.failing import not_finite, standing, starving
 from viewmill.models.training.optimizer import build_optimizer
 from viewmill.models.training.overrides import plain, resolve
 from viewmill.models.training.profiling import Profile, part
 from viewmill.models.training.progress import Meter, Progress, Waiting, Watch
-from viewmill.models.training.schedule import Plan, plan
+from viewmill.models.training.saving import Saver
+from viewmill.models.training.schedule import plan
 from viewmill.models.training.step import (
     accumulated,
     autocast_for,
@@ -148,7 +148,7 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World,
 
     # Where an earlier run stopped.
     step, knn_step = 0, -1
-    found = checkpoint.find(out, config.resume)
+    found = resuming.find(out, config.resume, world)
     if found is not None:
         checkpoint.refuse_unlike(*found, plain(config), DRAW_VERSION, recipe.to_dict())
         step, knn_step = checkpoint.restore(found[1], method, optimizer, loader, world.rank)
@@ -170,8 +170,10 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World,
         scaler.load_state_dict(found[1]["scaler"])
     watchdog = Watchdog(world, config.hang_s)
     whole, lap, waiting, watch = Meter(), Meter(), Waiting(world.device), Watch(config.data_wait_budget)
-    began = saved_at = time.monotonic()
-    saved_step = step if found is not None else -1
+    began = time.monotonic()
+    facts = {"method": config.method, "config": plain(config), "recipe": recipe.to_dict(), "draw_version": DRAW_VERSION,
+             "viewmill": __version__, "torch_threads": torch_threads}
+    saver = Saver(out, config.checkpoint, world, facts, step if found is not None else -1, show.warn)
     stopped, starved, counted = 0, 0.0, loader.stats()
 
     def measure(step: int) -> None:
@@ -190,19 +192,7 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World,
             show.say("  ".join([f"epoch {steps.epoch(step):.2f}", *(f"{name} {value:.3f}" for name, value in values.items())]))
 
     def save(step: int) -> None:
-        nonlocal saved_at, saved_step
-        if step == saved_step:
-            return
-        refuse_not_finite(method, step, out, world)
-        states, rows = process.gather(world, checkpoint.random_state()), whole_rows(method)
-        weights, moments = pieces.whole(method), pieces.whole(optimizer)
-        if leader:
-            facts = {"method": config.method, "config": plain(config), "recipe": recipe.to_dict(), "draw_version": DRAW_VERSION,
-                     "viewmill": __version__, "step": step, "knn_step": knn_step, "torch_threads": torch_threads}
-            moving = checkpoint.snapshot(weights, moments, loader, states, rows)
-            moving |= {} if scaler is None else {"scaler": scaler.state_dict()}
-            checkpoint.save(out / "checkpoints", moving | facts, config.checkpoint.keep)
-        saved_at, saved_step = time.monotonic(), step
+        saver.save(step, method, optimizer, loader, scaler, {"knn_step": knn_step})
 
     def show_all() -> int:
         """What a method may want before a step: to be shown every image once, in views of their own. The signal that stopped
@@ -281,7 +271,7 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World,
                     show.report(step, steps.epoch(step), numbers)
                     if (collapsing := monitor.verdict(numbers)) is not None:
                         show.warn(collapsing)
-                due = int(leader and checkpoint_due(config, steps, step, saved_at))
+                due = int(leader and saver.due(steps, step))
                 due, stopped, worst = process.agree(world, due, stop.signal, round(1000 * over))
                 if worst:  # of any rank: while one waits for its data, the others wait for it
                     watch.stop()
@@ -300,6 +290,7 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World,
                         profile = None
                 if between is not None and seen is not None:
                     between(seen)
+            saver.finish()
         except RuntimeError as error:
             if not isinstance(error, RunFailure) and (lost := watchdog.missing()):
                 reason = " ".join(str(error).split())[:120]
@@ -339,14 +330,6 @@ def open_loader(config: RunConfig, recipe: Recipe, source: Source, world: proces
                   lanes=of.lanes, window=of.window, prefetch=of.prefetch, sidecar=of.sidecar, max_bad=of.max_bad,
                   read_ahead_bytes=of.read_ahead_bytes, quarantine=out / QUARANTINE,
                   left=left_to(method_info(config.method).load()))
-
-
-def checkpoint_due(config: RunConfig, steps: Plan, step: int, saved_at: float) -> bool:
-    """Whether a checkpoint belongs after step number `step`: by steps, by epochs or by the clock, whichever comes first."""
-    of = config.checkpoint
-    return ((of.steps is not None and step % of.steps == 0)
-            or (of.epochs is not None and steps.crosses(step, of.epochs))
-            or (of.minutes is not None and time.monotonic() - saved_at >= 60 * of.minutes))
 
 
 def ending(summary: dict[str, Any]) -> str:

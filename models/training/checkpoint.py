@@ -1,11 +1,13 @@
-"""Checkpoints: written whole or not at all, found again, refused where they do not fit the run."""
+"""Checkpoints: written whole or not at all, checked when they are read, refused where they do not fit the run."""
 
 from __future__ import annotations
 
 import os
 import random
 import re
-from collections.abc import Mapping
+import sys
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +19,7 @@ from ..rows import take_rows
 from .pieces import take_moments, take_weights
 
 FORMAT = 1
+WAY_OUT = "; give another, or remove it"
 _NAME = re.compile(r"step-(\d{8,})\.pt")
 
 
@@ -29,10 +32,10 @@ class Stateful(Protocol):
 
 
 def save(folder: Path, state: Mapping[str, Any], keep: int) -> Path:
-    """Write folder/step-XXXXXXXX.pt of state["step"], point folder/last at it, remove all but the `keep` newest.
+    """Write folder/step-XXXXXXXX.pt of state["step"], point folder/last at it, remove older ones but for the `keep` newest.
 
     Under a temporary name, flushed to the disk, then renamed: whenever the machine stops, each file that bears the name of
-    a checkpoint is whole. Older ones go only after the new one stands.
+    a checkpoint is whole. Older ones go only after the new one stands; newer ones, which a run that went back left, stay.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{state['step']:08d}.pt"
@@ -45,34 +48,59 @@ def save(folder: Path, state: Mapping[str, Any], keep: int) -> Path:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    pointer = folder / f".last.{os.getpid()}"
-    pointer.write_text(path.name + "\n")
-    os.replace(pointer, folder / "last")
-    _flush_folder(folder)
-    for old in written(folder)[:-keep]:
-        old.unlink(missing_ok=True)
+    stand(path, keep)
     return path
+
+
+def stand(path: Path, keep: int) -> None:
+    """A checkpoint bears its name: point at it, have the disk know, and let those go that are older than the `keep` newest."""
+    folder = path.parent
+    pointer = folder / f".last.{os.getpid()}"
+    try:
+        pointer.write_text(path.name + "\n")
+        os.replace(pointer, folder / "last")
+    finally:
+        pointer.unlink(missing_ok=True)
+    flush_folder(folder)
+    for old in [each for each in written(folder) if step_of(each) <= step_of(path)][:-keep]:
+        old.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed left half-written. No other process may be writing to the folder."""
+    for left in folder.glob(".*") if folder.is_dir() else ():
+        if left.name.startswith((".step-", ".last.")):
+            left.unlink(missing_ok=True)
 
 
 def written(folder: Path) -> list[Path]:
     """The checkpoints of a folder, oldest first."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+    return sorted((path for path in folder.iterdir() if _NAME.fullmatch(path.name)), key=step_of)
 
 
-def load(path: Path) -> dict[str, Any]:
+def step_of(path: Path) -> int:
+    """The step that a checkpoint's name says."""
+    return int(path.name.removeprefix("step-").split(".")[0])
+
+
+def load(path: Path, *, check: bool = True) -> dict[str, Any]:
     """Everything of one checkpoint, on the CPU. Only tensors and plain data are unpickled, never code.
 
-    Raises ValueError where the file is not a checkpoint of this program, or is cut off.
+    check: compare what is read with its checksums, which costs reading it once more. Raises ValueError where the file is not a
+    checkpoint of this program, is cut off, or has other bytes than were written.
     """
     if not path.is_file():
         raise ValueError(f"there is no checkpoint {path}")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = type(error).__name__
-        raise ValueError(f"{path} is not a whole checkpoint of viewmill ({reason}); give another, or remove it") from error
+    reason = _damage(path) if check else ""
+    if not reason:
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            reason = type(error).__name__
+    if reason:
+        raise ValueError(f"{path} is not a whole checkpoint of viewmill ({reason}){WAY_OUT}")
     if not isinstance(state, dict) or "method" not in state or "step" not in state:
         raise ValueError(f"{path} is not a checkpoint of viewmill: it has no method and step")
     if state.get("format") != FORMAT:
@@ -80,30 +108,61 @@ def load(path: Path) -> dict[str, Any]:
     return state
 
 
-def find(out: Path, resume: str) -> tuple[Path, dict[str, Any]] | None:
+def _damage(path: Path) -> str:
+    """Why a file is not what torch.save wrote: the zip archive that it is has a CRC-32 of each of its records; "" where it is."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            spoiled = archive.testzip()
+    except Exception as error:  # a flipped bit may ask for any feature of archives
+        return "cut off, or of another program" if str(error) == "File is not a zip file" else f"{type(error).__name__}: {error}"
+    return f"the checksum of {spoiled} does not match" if spoiled else ""
+
+
+def tell(line: str) -> None:
+    """To whoever started the process."""
+    print(f"viewmill: {line}", file=sys.stderr, flush=True)
+
+
+def find(out: Path, resume: str, say: Callable[[str], None] = tell) -> tuple[Path, dict[str, Any]] | None:
     """What a run goes on from. resume: "auto" (the newest in out/checkpoints that is whole, or None), "never", or a path.
 
-    Raises ValueError for "never" where the folder already holds a run: nothing of it is overwritten.
+    say: is given a line, with the reason, for each newer one that is passed over. Raises ValueError where there are some and
+    none is whole, and for "never" where the folder already holds a run: nothing of it is overwritten.
     """
-    folder = out / "checkpoints"
-    found = written(folder)
-    if resume == "never":
-        if found:
-            raise ValueError(f"resume=never, but {out} holds a run ({found[-1].name}); "
-                             "choose another out=, or remove that folder")
-        return None
-    if resume != "auto":
-        path = Path(resume)
-        return path, load(path)
-    problem: ValueError | None = None
-    for path in reversed(found):
+    candidates = to_try(out, resume)
+    problems: list[ValueError] = []
+    for path in candidates:
         try:
-            return path, load(path)
+            state = load(path)
         except ValueError as error:
-            problem = problem or error
-    if problem is not None:
-        raise problem
+            problems.append(error)
+            continue
+        for problem in problems:
+            say(passed_over(problem, path))
+        return path, state
+    if problems:
+        raise none_whole(problems)
     return None
+
+
+def to_try(out: Path, resume: str) -> list[Path]:
+    """The checkpoints that `find` looks at, in that order. Raises ValueError as it does for "never"."""
+    found = written(out / "checkpoints")
+    if resume == "never" and found:
+        raise ValueError(f"resume=never, but {out} holds a run ({found[-1].name}); "
+                         "choose another out=, or remove that folder")
+    return [] if resume == "never" else found[::-1] if resume == "auto" else [Path(resume)]
+
+
+def passed_over(problem: Exception, instead: Path) -> str:
+    """That a newer checkpoint is not used, why, and which is."""
+    return f"{str(problem).removesuffix(WAY_OUT)}; the last good one, {instead.name}, is used"
+
+
+def none_whole(problems: Sequence[Exception]) -> ValueError:
+    """What to raise where each checkpoint, the newest first, has its problem."""
+    more = len(problems) - 1
+    return ValueError(f"{problems[0]}" + (f"; none of the {more} before it is whole either" if more else ""))
 
 
 def refuse_unlike(path: Path, state: Mapping[str, Any], run: Mapping[str, Any], draw_version: int,
@@ -180,8 +239,9 @@ def set_random_state(state: Mapping[str, Any]) -> None:
     random.setstate((version, tuple(words), following))
 
 
-def _flush_folder(folder: Path) -> None:
-    # A rename is on the disk only once its folder is; not every file system can be asked.
+def flush_folder(folder: Path) -> None:
+    """Have what was renamed in a folder on the disk, where its file system can be asked."""
+    # A rename is on the disk only once its folder is.
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:

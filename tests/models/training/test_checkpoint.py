@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,73 @@ def test_auto_takes_the_newest_whole_checkpoint(tmp_path: Path) -> None:
     newest.write_bytes(newest.read_bytes()[:200])
     found = checkpoint.find(tmp_path, "auto")
     assert found is not None and found[1]["step"] == 1
+
+
+def spoil(path: Path, how: str) -> None:
+    whole = path.read_bytes()
+    middle = whole.index(torch.arange(3.0).numpy().tobytes())  # the weights
+    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1:]
+    path.write_bytes({"flipped": flipped, "cut off": whole[:-20], "empty": b"", "foreign": b"of another program" * 99}[how])
+
+
+NO_ARCHIVE = r"\(cut off, or of another program\)"
+
+
+@pytest.mark.parametrize(("how", "reason"), [("flipped", r"\(the checksum of \S+ does not match\)"), ("empty", NO_ARCHIVE),
+                                             ("cut off", NO_ARCHIVE), ("foreign", NO_ARCHIVE)])
+def test_a_damaged_newest_is_passed_over_aloud_and_one_line_says_that_none_is_whole(
+        tmp_path: Path, how: str, reason: str) -> None:
+    paths = [checkpoint.save(tmp_path / "checkpoints", state(step), keep=5) for step in (1, 2, 3)]
+    said: list[str] = []
+    spoil(paths[2], how)
+    found = checkpoint.find(tmp_path, "auto", said.append)
+    assert found is not None and (found[0], found[1]["step"]) == (paths[1], 2)
+    (line,) = said
+    assert re.search(rf"step-00000003\.pt is not a whole checkpoint of viewmill {reason}", line), line
+    assert line.endswith("; the last good one, step-00000002.pt, is used")
+    for path in paths[:2]:
+        spoil(path, how)
+    with pytest.raises(ValueError, match=rf"step-00000003\.pt .* {reason}; .*; none of the 2 before it is whole") as caught:
+        checkpoint.find(tmp_path, "auto", said.append)
+    assert "\n" not in str(caught.value) and len(said) == 1
+
+
+def test_readers_say_it_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for step in (1, 2):
+        path = checkpoint.save(tmp_path / "checkpoints", state(step), keep=5)
+    spoil(path, "flipped")
+    checkpoint.find(tmp_path, "auto")
+    assert capsys.readouterr().err.startswith(f"viewmill: {path} is not a whole checkpoint")
+
+
+def test_whichever_bit_flips_what_is_read_is_what_was_written_or_nothing(tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path, {"method": "simclr", "step": 1, "model": {"w": torch.arange(3.0)}}, keep=1)
+    whole, refused = path.read_bytes(), 0
+    for place in range(0, len(whole), 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1:])
+        try:
+            read = checkpoint.load(path)
+        except ValueError:
+            refused += 1
+        else:
+            assert read["step"] == 1 and read["model"]["w"].tolist() == [0.0, 1.0, 2.0], place
+    assert refused > 100  # the rest pads
+
+
+def test_what_is_newer_than_the_newest_written_costs_no_good_one_its_place(tmp_path: Path) -> None:
+    """A run that goes on from step 5, since step 9 was damaged, keeps 7 when that is written."""
+    for step in (5, 9, 7):
+        path = checkpoint.save(tmp_path, state(step), keep=1)
+    assert path.name == (tmp_path / "last").read_text().strip() == "step-00000007.pt"
+    assert [p.name for p in checkpoint.written(tmp_path)] == ["step-00000007.pt", "step-00000009.pt"]
+
+
+def test_what_killed_writers_left_is_swept_out(tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path, state(1), keep=1)
+    for name in (".step-00000002.pt.123", ".last.123", "notes.txt"):
+        (tmp_path / name).write_text("half")
+    checkpoint.sweep(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["last", "notes.txt", path.name]
 
 
 def test_never_refuses_a_folder_that_holds_a_run(tmp_path: Path) -> None:
