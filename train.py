@@ -36,7 +36,7 @@ from viewmill.models import METHODS, build, method_info
 from viewmill.models.training import checkpoint, metrics, pieces, process, provenance, resuming
 from viewmill.models.training.config import RunConfig
 from viewmill.models.training.errors import RunFailure, verdict
-from viewmill.models.training.failing import not_finite, standing, starving
+from viewmill.models.training.failing import not_finite, standing, starving, too_late
 from viewmill.models.training.optimizer import build_optimizer
 from viewmill.models.training.overrides import plain, resolve
 from viewmill.models.training.profiling import Profile, part
@@ -55,6 +55,7 @@ from viewmill.models.training.step import (
     scaler_for,
     unshared,
 )
+from viewmill.models.training.stopping import AGAIN_S, stop_signals
 from viewmill.models.training.watchdog import Watchdog
 from viewmill.models.views import left_to
 from viewmill.pipelines import counters
@@ -71,8 +72,8 @@ PASSES = 2**62
 
 
 def run(words: Sequence[str]) -> int:
-    """METHOD key=value ...: train, write the report, and return the exit status: 0 at the end and after SIGTERM, 130 after
-    SIGINT."""
+    """METHOD key=value ...: train, write the report, and return the exit status: 0 at the end and after SIGTERM and
+    SIGUSR1, 130 after SIGINT."""
     config, recipe = read(words)
     summary = train(config, recipe)
     if config.report and summary["rank"] == 0 and not summary["stopped"]:
@@ -208,12 +209,13 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World,
                 with torch.no_grad(), autocast():
                     method.observe(batch.to(world.device, non_blocking=True) if on_cuda else batch)
                 (signal_now,) = process.agree(world, stop.signal)
-                if signal_now:
+                if stop.agreed(signal_now):
                     return signal_now
         waiting = Waiting(world.device)  # which would take the pass for a wait for data
         return 0
 
-    with process.stop_signals() as stop, loader:
+    with stop_signals(signal.SIGUSR1, again_s=AGAIN_S if world.size > 1 else 0, within_s=config.stop_within_s,
+                      late=lambda name: too_late(name, config.stop_within_s or 0, out)) as stop, loader:
         try:
             with watchdog.busy("kNN and pictures"):
                 measure(step)
@@ -273,6 +275,7 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World,
                         show.warn(collapsing)
                 due = int(leader and saver.due(steps, step))
                 due, stopped, worst = process.agree(world, due, stop.signal, round(1000 * over))
+                stop.agreed(stopped)
                 if worst:  # of any rank: while one waits for its data, the others wait for it
                     watch.stop()
                     starved = worst / 1000

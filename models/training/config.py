@@ -144,7 +144,7 @@ class HealthConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """A checkpoint is also written at the end and on SIGTERM or SIGINT."""
+    """A checkpoint is also written at the end and on SIGTERM, SIGUSR1 or SIGINT."""
 
     minutes: float | None = key("minutes between two checkpoints; null: not by the clock", 10.0)
     steps: int | None = key("steps between two checkpoints; null: not by steps", None)
@@ -188,6 +188,8 @@ class RunConfig:
     resume: str = key("auto: go on from the last checkpoint in out, if any; never; or the path of a checkpoint", "auto")
     hang_s: float | None = key("several ranks: seconds without a step on any of them after which a job is taken for hung and "
                                "ends, four times as many around kNN, pictures and checkpoints; null: never", 1800.0)
+    stop_within_s: float | None = key("seconds from SIGTERM, SIGUSR1 or Ctrl-C until the step has to have ended and a "
+                                      "checkpoint to stand; later the process ends with status 1; null: never", None)
     log_every: int = key("steps between two lines of metrics", 10)
     data_wait_budget: float = key("share of the time in [0, 1]: a run that waits longer for data warns once; 1: never", 0.1)
     tensorboard: bool = key("also write metrics for TensorBoard", True)
@@ -208,8 +210,9 @@ class RunConfig:
             raise ValueError(f"data_wait_budget needs a share of the time in [0, 1], got {self.data_wait_budget}; 1 turns it off")
         if self.clip_grad is not None:
             _above("clip_grad", self.clip_grad)
-        if self.hang_s is not None:
-            _above("hang_s", self.hang_s)
+        for name in ("hang_s", "stop_within_s"):
+            if getattr(self, name) is not None:
+                _above(name, getattr(self, name))
         for name in ("steps", "torch_threads"):
             if getattr(self, name) is not None:
                 _at_least(name, getattr(self, name), 1)

@@ -18,8 +18,7 @@ def verdict(error: BaseException) -> tuple[int, str]:
 
     A failure that this program did not foresee is named by its type; VIEWMILL_TRACEBACK=1 prints where it came from.
     """
-    rank = os.environ.get("RANK", "0")
-    who = "viewmill:" if rank == "0" else f"viewmill: rank {rank}:"
+    who = speaker()
     if os.environ.get(SHOW_TRACEBACK, "") not in ("", "0"):
         traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt):
@@ -30,3 +29,9 @@ def verdict(error: BaseException) -> tuple[int, str]:
     if isinstance(error, RunFailure):
         return 1, f"{who} {text}"
     return 1, f"{who} {type(error).__name__}: {text or 'no message'} ({SHOW_TRACEBACK}=1 shows where)"
+
+
+def speaker() -> str:
+    """What a line on stderr begins with."""
+    rank = os.environ.get("RANK", "0")
+    return "viewmill:" if rank == "0" else f"viewmill: rank {rank}:"

@@ -10,7 +10,7 @@ from torch import nn
 
 from . import checkpoint, pieces, process
 from .config import RunConfig, shown
-from .errors import RunFailure
+from .errors import RunFailure, speaker
 
 
 def refuse_not_finite(method: nn.Module, step: int, out: Path, world: process.World) -> None:
@@ -31,6 +31,12 @@ def standing(out: Path) -> str:
     """What is left of a run that fails."""
     good = checkpoint.written(out / "checkpoints")
     return f"the last good checkpoint, {good[-1].name}, still stands" if good else "no checkpoint had been written"
+
+
+def too_late(asked: str, within_s: float, out: Path) -> str:
+    """That a run did not stop in time, and what it stopped at. asked: the signal's name."""
+    return (f"{speaker()} {asked} came, and the step or what follows it did not end within stop_within_s={within_s:g} s, so this "
+            f"process does; {standing(out)}; the same command goes on")
 
 
 def starving(share: float, config: RunConfig) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 import random
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,8 @@ import torch
 import torch.distributed as dist
 
 from . import meeting
+from .stopping import Stop as Stop
+from .stopping import stop_signals as stop_signals
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,6 @@ class World:
     local_rank: int
     local_size: int
     device: torch.device
-
-
-@dataclass
-class Stop:
-    """Set by a signal; the loop looks at it between two steps."""
-
-    signal: int = 0
-    before: dict[int, Any] = field(default_factory=dict)
 
 
 def start(device: str) -> World:
@@ -101,27 +94,6 @@ def alone_in(folder: Path) -> Iterator[None]:
         except OSError:
             pass
         yield
-
-
-@contextmanager
-def stop_signals() -> Iterator[Stop]:
-    """While inside, SIGTERM and SIGINT only leave a note; the same signal again ends the process at once."""
-    stop = Stop()
-
-    def note(number: int, frame: Any) -> None:
-        stop.signal = number
-        signal.signal(number, stop.before[number])
-
-    try:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            stop.before[number] = signal.signal(number, note)
-    except ValueError:  # not the main thread: signals are its business
-        pass
-    try:
-        yield stop
-    finally:
-        for caught, old in stop.before.items():
-            signal.signal(caught, old)
 
 
 def agree(world: World, *flags: int) -> tuple[int, ...]:
