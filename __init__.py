@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .augment.draw import draw
+    from .augment.imports import import_recipe
     from .augment.levels import normalize
     from .augment.presets import recipe
     from .augment.recipe import Recipe, View
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from .pipelines.batch import Batch
     from .pipelines.engines import render
     from .pipelines.loader import Loader
+    from .pipelines.pack.stream import pack_stream
     from .pipelines.remote.options import Remote
 
 _HOME = {
@@ -28,16 +30,18 @@ _HOME = {
     "recipe": ".augment.presets",
     "together": ".augment.together",
     "draw": ".augment.draw",
+    "import_recipe": ".augment.imports",
     "normalize": ".augment.levels",
     "render": ".pipelines.engines",
     "Loader": ".pipelines.loader",
     "adapt": ".pipelines.adapters",
+    "pack_stream": ".pipelines.pack.stream",
     "Batch": ".pipelines.batch",
     "Remote": ".pipelines.remote.options",
 }
 
-__all__ = ["Batch", "Loader", "Recipe", "Remote", "View", "__version__", "adapt", "draw", "normalize", "recipe", "render",
-           "together"]
+__all__ = ["Batch", "Loader", "Recipe", "Remote", "View", "__version__", "adapt", "draw", "import_recipe", "normalize",
+           "pack_stream", "recipe", "render", "together"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,7 @@ from .faults import BadSample, DataError
 from .patterns import expand, is_remote
 from .remote.options import Remote
 from .sources.arrays import ArraySource
+from .sources.datasets import encoded_source, is_data_set
 from .sources.folder import FolderSource
 from .sources.keys import NoSuchKey
 from .sources.remote import RemoteSource
@@ -72,7 +73,9 @@ def open_source(source: Data, verify: bool = True, remote: Remote | None = None)
       opens): as patterns and lists too; `remote` says how they are had;
     - a folder of images: its folders are classes, numbered by name; without any it is unlabelled;
     - arrays: uint8 (N, H, W, 3), a list of (H, W, 3), or a pair of either with labels (N,);
-    - a Source, taken as it is.
+    - a Source, taken as it is;
+    - a data set of another library: torchvision's, a table of Hugging Face's `datasets`, MosaicML's or LitData's
+      StreamingDataset, a webdataset pipeline that only reads, or any with `len` and `[i]`; see `sources.datasets`.
 
     verify: images of packed shards are compared with their checksums.
 
@@ -96,8 +99,11 @@ def open_source(source: Data, verify: bool = True, remote: Remote | None = None)
         return ArraySource(source)
     if isinstance(source, Source):
         return source
+    if is_data_set(source):
+        found = encoded_source(source)
+        return open_source(found, verify, remote) if isinstance(found, list) else found
     raise DataError(f"data: cannot read images from a {type(source).__name__}: give tar shards (path, pattern, list), "
-                    "a folder of images, arrays, or a Source")
+                    "a folder of images, arrays, a data set, or a Source")
 
 
 def _of_folder(folder: Path, verify: bool) -> Source:

@@ -26,6 +26,8 @@ ONLY_IN = {
     "cv2": ("pipelines/bench/peers/albumentations.py",),
     "lightly": ("pipelines/bench/peers/lightly.py",),
     "webdataset": ("pipelines/pack/sources/remote.py", "pipelines/bench/peers/webdataset.py"),
+    "datasets": ("pipelines/sources/datasets/huggingface.py",),
+    "streaming": ("pipelines/sources/datasets/mosaic.py",),
     "fsspec": ("pipelines/remote/store.py", "pipelines/remote/http.py"),
     "aiohttp": ("pipelines/remote/http.py",),
     "ray": ("pipelines/workers.py",),

@@ -16,7 +16,7 @@ from torch import nn
 from ..streams import SMALL, data, folder
 
 os.environ.setdefault("LIGHTLY_DID_VERSION_CHECK", "True")  # or it asks a server
-WHY = "is not installed: `viewmill bench --help` says how to get it"
+WHY = "is not installed: docs/plug-in.md says how to get it"
 lightly = pytest.importorskip("lightly", reason=f"lightly {WHY}")
 pl = pytest.importorskip("pytorch_lightning", reason=f"pytorch-lightning {WHY}")
 
