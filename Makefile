@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check slow browser clean
+.PHONY: demo test check slow docs browser clean
 
 .venv/installed: pyproject.toml
 	@$(PYTHON) -c "import sys; sys.exit('viewmill needs Python 3.11 or newer: make PYTHON=python3.11 ...' if sys.version_info < (3, 11) else 0)"
@@ -23,6 +23,11 @@ slow: .venv/installed
 check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The site, into build/site: open build/site/index.html. A broken link fails.
+docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet -f docs/site/mkdocs.yml
 
 # What the tests of reports look at pages with: Chromium, and what drives it. They are skipped without.
 browser: .venv/installed

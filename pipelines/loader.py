@@ -54,7 +54,7 @@ class Loader:
     thread in a DataLoader worker. engine: "cpu", "torch", "dali", or "auto": dali where there is a GPU, DALI is installed and
     it can do the recipe, else cpu. device: where batches go; default: where the engine makes them, which is the CPU, or the
     current GPU for dali. dtype: of the views; "uint8": levels before the recipe's last normalization, which `normalize` does
-    later, wherever they are: a quarter of the memory and of the traffic. channels_last: each batch.views[group][v] has torch's
+    later, wherever they are: a quarter of the memory and of the traffic. channels_last: each `batch.views[group][v]` has torch's
     memory format of that name. dali: that engine's options.
 
     last: what becomes of the samples that do not fill a last batch of all ranks: "drop" leaves them out of the epoch,

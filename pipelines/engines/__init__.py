@@ -44,7 +44,7 @@ class SampleEngine(Engine, Protocol):
 
     def render_into(self, image: np.ndarray, packed_row: Any, out: dict[str, np.ndarray], row: int,
                     partner: np.ndarray | None = None) -> None:
-        """All views of image (H, W, 3) uint8 into out[group][:, row]; out[group] is (V, B, C, H, W), or (V, B, H, W, C) for an
+        """All views of image (H, W, 3) uint8 into `out[group][:, row]`; out[group] is (V, B, C, H, W), or (V, B, H, W, C) for an
         engine with channels last. partner: the second image, where the recipe takes one. With decode="scaled" the image is
         the scaled one."""
 
@@ -111,7 +111,7 @@ def render(images: Sequence[Any] | Tensor, recipe: Recipe, params: Mapping[str, 
     images, where the recipe takes them. models: for ops that need a method's, by type; torch only. dtype "uint8": levels, which
     `normalize` makes views of. channels_last: each view has torch's memory format of that name. scaled: of a
     recipe with decode="scaled", whether the images are those of `decode(data, denominator)`, as in training; else they are whole,
-    and become means of blocks where params[""]["decode"]["denominator"] says so. Errors as `engine`.
+    and become means of blocks where `params[""]["decode"]["denominator"]` says so. Errors as `engine`.
     """
     check_names(engine, dtype)
     if dtype == "uint8":
