@@ -47,9 +47,8 @@ def evaluate(words: Annotated[list[str] | None, typer.Argument(metavar="PROTOCOL
     from viewmill.evaluation.command import main as run
     from viewmill.evaluation.command import manual
 
-    words = words or []
-    if {"--help", "-h"} & set(words) or not words:
-        print(manual(*[word for word in words if not word.startswith("-") and "=" not in word]))
+    if not words or {"--help", "-h"} & set(words):
+        print(manual(*[word for word in words or [] if not word.startswith("-") and "=" not in word]))
         return 0
     return run(words)
 
@@ -59,11 +58,19 @@ def export(words: Annotated[list[str] | None, typer.Argument(metavar="ENCODER OU
     """Write an ENCODER as another library keeps its own: timm, torchvision, huggingface. `export --help` lists all keys."""
     from viewmill.evaluation import export as exporting
 
-    words = words or []
-    if {"--help", "-h"} & set(words) or not words:
+    if not words or {"--help", "-h"} & set(words):
         print(exporting.manual())
         return 0
     return exporting.main(words)
+
+
+@app.command(context_settings=ANY_WORDS, add_help_option=False)
+def plan(words: Annotated[list[str] | None, typer.Argument(metavar="METHOD gpus=N gpu=NAME [KEY=VALUE]...")] = None) -> int:
+    """Say what a run of METHOD on N GPUs needs: hours, loaders, cores, memory, network. `plan --help` lists all keys."""
+    from viewmill.evaluation.capacity.command import main as run
+    from viewmill.train import read
+
+    return run(words or [], read)
 
 
 @app.command(context_settings=ANY_WORDS)
