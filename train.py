@@ -36,7 +36,9 @@ from viewmill.models import METHODS, build, method_info
 from viewmill.models.training import checkpoint, metrics, pieces, process, provenance, resuming
 from viewmill.models.training.config import RunConfig
 from viewmill.models.training.errors import RunFailure, verdict
-from viewmill.models.training.failing import not_finite, standing, starving, too_late
+from viewmill.models.training.failing import standing, starving, too_late
+from viewmill.models.training.guard import Guard
+from viewmill.models.training.learner import Learner
 from viewmill.models.training.optimizer import build_optimizer
 from viewmill.models.training.overrides import plain, resolve
 from viewmill.models.training.profiling import Profile, part
@@ -44,10 +46,8 @@ from viewmill.models.training.progress import Meter, Progress, Waiting, Watch
 from viewmill.models.training.saving import Saver
 from viewmill.models.training.schedule import plan
 from viewmill.models.training.step import (
-    accumulated,
     autocast_for,
     image_side,
-    learn,
     parallel,
     place,
     refuse_lone_image,
@@ -55,7 +55,7 @@ from viewmill.models.training.step import (
     scaler_for,
     unshared,
 )
-from viewmill.models.training.stopping import AGAIN_S, stop_signals
+from viewmill.models.training.stopping import AGAIN_S, forget_stop, note_stop, stop_signals
 from viewmill.models.training.watchdog import Watchdog
 from viewmill.models.views import left_to
 from viewmill.pipelines import counters
@@ -81,6 +81,7 @@ def run(words: Sequence[str]) -> int:
 
         print(of_training(Path(config.out), read), flush=True)
     if summary["stopped"] and summary["rank"] == 0:
+        note_stop(Path(config.out), summary["stopped"], summary["step"], summary["total"])
         name = signal.Signals(summary["stopped"]).name
         kept = f", checkpoint in {config.out}/checkpoints" if summary["step"] else ""
         print(f"stopped by {name} after step {summary['step']} of {summary['total']}{kept}\n"
@@ -157,6 +158,7 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World,
     gallery = Gallery.of(method, source, recipe, config.loader, config.seed, device=world.device,
                          threads=render_threads) if leader else None
     if leader:
+        forget_stop(out)
         provenance.announce(config, recipe, len(source), steps, world, (torch_threads, render_threads), method)
         print(f"resumed    {found[0]}, step {step} of {steps.total}" if found else f"new run    {out}", flush=True)
 
@@ -175,6 +177,9 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World,
     facts = {"method": config.method, "config": plain(config), "recipe": recipe.to_dict(), "draw_version": DRAW_VERSION,
              "viewmill": __version__, "torch_threads": torch_threads}
     saver = Saver(out, config.checkpoint, world, facts, step if found is not None else -1, show.warn)
+    guard = Guard(config.faults, world, method, out)
+    guard.load_state_dict(found[1].get("guard", {}) if found is not None else {})
+    learner = Learner(config, steps, method, model, optimizer, autocast, scaler, guard)
     stopped, starved, counted = 0, 0.0, loader.stats()
 
     def measure(step: int) -> None:
@@ -193,7 +198,18 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World,
             show.say("  ".join([f"epoch {steps.epoch(step):.2f}", *(f"{name} {value:.3f}" for name, value in values.items())]))
 
     def save(step: int) -> None:
-        saver.save(step, method, optimizer, loader, scaler, {"knn_step": knn_step})
+        saver.save(step, method, optimizer, loader, scaler, {"knn_step": knn_step, "guard": guard.state_dict()})
+
+    def refuse(step: int, action: str) -> None:
+        """What comes of a step that was not taken, and what is said of it."""
+        words, values = "its batch moved nothing, and the run goes on behind it", guard.event()
+        if action == "rewind":
+            back = guard.rewind(optimizer, scaler)
+            words = f"weights are those of step {back} again, and the run goes on behind step {step}"
+            values["rewound_to"] = back
+        show.warn(f"{guard.reason}; {words}")
+        if log is not None:
+            log.write(step, steps.epoch(step), values)
 
     def show_all() -> int:
         """What a method may want before a step: to be shown every image once, in views of their own. The signal that stopped
@@ -219,6 +235,8 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World,
         try:
             with watchdog.busy("kNN and pictures"):
                 measure(step)
+                if found is None and guard.goes_back:
+                    save(step)
             batches = iter(loader) if step < steps.total else iter(())
             while step < steps.total and not stopped:
                 if method.wants_pass(steps.epoch(step)) and (stopped := show_all()):
@@ -229,42 +247,35 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World,
                     waiting.arrived(time.perf_counter() - tick)
                     if on_cuda:
                         batch = batch.to(world.device, non_blocking=True)
-                method.before_step(steps.epoch(step))
-                if config.accumulate > 1:
-                    values = accumulated(model, batch, config.accumulate, autocast, scaler)
-                else:
-                    with part("forward"), autocast():
-                        values = model(batch)
                 # On CUDA a look at each loss would stall the device; there it waits for the next line of the log.
                 logs = (step + 1) % config.log_every == 0 or step + 1 == steps.total
-                if logs or not on_cuda:
-                    (bad,) = process.agree(world, int(not torch.isfinite(values["loss"].detach()).all()))
-                    if bad:
-                        raise RunFailure(not_finite("the loss", step + 1, out))
+                taken = learner.take(batch, step, look=logs or not on_cuda)
                 rate, decay = steps.rate(step), steps.decay(step)
                 step += 1
-                norm = learn(method, optimizer, values["loss"] if config.accumulate == 1 else None, rate, config.clip_grad,
-                             step / steps.total, clip_mode=config.clip_mode, decay=decay, peak=steps.peak, scaler=scaler)
                 waiting.launched()
                 watchdog.step(step)
                 # The floats stop CUDA here, once a log line; then the time of the lap is the time of its work.
                 numbers: dict[str, float] = {}
                 if logs:
                     with part("log"):
-                        numbers = {name: float(value.detach()) for name, value in values.items()}
-                        numbers |= {"grad_norm": float(norm)} if norm is not None else {}
+                        numbers = {name: float(value.detach()) for name, value in taken.values.items()}
+                        numbers |= {"grad_norm": float(taken.norm)} if taken.norm is not None else {}
                         numbers |= {"weight_decay": decay} if steps.final_decay is not None else {}
-                        numbers |= monitor.measure(step, method, batch.views, autocast)
+                        numbers |= monitor.measure(step, method, batch.views, autocast) if not taken.refused else {}
                 seen = batch if between is not None else None
-                del batch, values  # the next batch may need their memory
+                refused = taken.refused
+                del batch, taken  # the next batch may need their memory
                 waited, seconds = waiting.settle(logs or not on_cuda), time.perf_counter() - tick
                 whole.add(config.batch_size, waited, seconds)
                 lap.add(config.batch_size, waited, seconds)
                 show.advance(step)
+                if refused:
+                    refuse(step, refused)
                 over = 0.0
                 if logs:
                     counted = counters.summed(process.gather(world, loader.stats()))
-                    numbers = process.mean_over_ranks(world, numbers) | {"lr": rate} | lap.rates() | counters.as_metrics(counted)
+                    numbers = process.mean_over_ranks(world, numbers) | {"lr": rate} | lap.rates() | guard.counts()
+                    numbers |= counters.as_metrics(counted)
                     over, lap = watch.add(lap), Meter()
                     if step == steps.total:
                         numbers["data_wait_run"] = whole.rates()["data_wait"]

@@ -159,6 +159,26 @@ class CheckpointConfig:
 
 
 @dataclass(frozen=True)
+class FaultsConfig:
+    """Steps that would spoil a run. skip: the batch moves nothing; rewind: weights go back to the last good checkpoint, and
+    the run goes on behind the batch."""
+
+    nan: Literal["stop", "skip", "rewind"] = key("what comes of a loss or gradient that is not finite: stop ends the run, skip "
+                                                 "leaves the batch out, rewind goes back to the last checkpoint, too", "stop")
+    spike: float | None = key("a loss so many spreads above the median of the latest ones is a spike; null: none is", None)
+    at_spike: Literal["stop", "skip", "rewind"] = key("what comes of a spike", "skip")
+    window: int = key("how many of the latest losses have a median and a spread; none is a spike before there are so many", 64)
+    in_a_row: int = key("skip: more batches than this, one after the other, end the run", 10)
+    rewinds: int = key("rewind: more than this end the run", 3)
+
+    def __post_init__(self) -> None:
+        if self.spike is not None:
+            _above("faults.spike", self.spike)
+        for name, least in (("window", 2), ("in_a_row", 1), ("rewinds", 0)):
+            _at_least(f"faults.{name}", getattr(self, name), least)
+
+
+@dataclass(frozen=True)
 class RunConfig:
     method: str = key("the method, for example simclr or mae")
     data: Any = key("tar shards (train-{0000..0009}.tar, a glob, a list, addresses) or a folder of class folders")
@@ -200,6 +220,7 @@ class RunConfig:
     knn: KnnConfig = key("", KnnConfig())
     health: HealthConfig = key("", HealthConfig())
     checkpoint: CheckpointConfig = key("", CheckpointConfig())
+    faults: FaultsConfig = key("", FaultsConfig())
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate", "log_every"):

@@ -10,10 +10,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 STATUS = 1
 """Of a process that did not stop in time."""
+NOTE = "stopped"
+"""A file in the folder of a run that a signal stopped."""
 AGAIN_S = 3.0
 """A launcher may hand on a signal that its ranks got as well: within so long the same signal is the same wish."""
 
@@ -71,6 +74,16 @@ class Deadline:
                 os.write(2, (self._late(signal.Signals(asked[0]).name) + "\n").encode())
                 self._end(STATUS)
             return
+
+
+def note_stop(out: Path, number: int, step: int, total: int) -> None:
+    """For whoever starts the run again: out/stopped says "SIGUSR1 412 1000", the signal, the steps taken, and of how many."""
+    (out / NOTE).write_text(f"{signal.Signals(number).name} {step} {total}\n")
+
+
+def forget_stop(out: Path) -> None:
+    """Of an earlier run: this one goes on."""
+    (out / NOTE).unlink(missing_ok=True)
 
 
 @contextmanager
