@@ -154,9 +154,13 @@ def bench(words: Annotated[list[str] | None, typer.Argument(metavar="RECIPE... d
     """Measure RECIPEs' views beside bare decoding of the same images and other libraries. `bench --help` lists all keys.
 
     `bench methods` trains methods and judges them beside their untrained networks, `bench study` varies one of them, `bench
-    skipping` measures what skipping patches saves, `bench loop` what a run's loop costs beside a bare one; with `--help` each
-    lists its keys.
+    skipping` measures what skipping patches saves, `bench loop` what a run's loop costs beside a bare one, `bench plug-in` what
+    other people's trainers gain by our loader; with `--help` each lists its keys.
     """
+    if words and words[0] == "plug-in":
+        from viewmill.pipelines.bench.plug_in import main as plug_in
+
+        return plug_in(words[1:], _progress())
     if words and words[0] == "skipping":
         from viewmill.evaluation.skipping import main as skipping
 

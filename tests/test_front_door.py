@@ -24,9 +24,9 @@ ONLY_IN = {
     "kornia": ("pipelines/bench/peers/kornia.py",),
     "albumentations": ("pipelines/bench/peers/albumentations.py",),
     "cv2": ("pipelines/bench/peers/albumentations.py",),
-    "lightly": ("pipelines/bench/peers/lightly.py",),
+    "lightly": ("pipelines/bench/peers/lightly.py", "pipelines/bench/plug_in/trainers/lightly.py"),
     "webdataset": ("pipelines/pack/sources/remote.py", "pipelines/bench/peers/webdataset.py"),
-    "datasets": ("pipelines/sources/datasets/huggingface.py",),
+    "datasets": ("pipelines/sources/datasets/huggingface.py", "pipelines/bench/plug_in/trainers/transformers.py"),
     "streaming": ("pipelines/sources/datasets/mosaic.py",),
     "fsspec": ("pipelines/remote/store.py", "pipelines/remote/http.py"),
     "aiohttp": ("pipelines/remote/http.py",),
@@ -37,8 +37,9 @@ ONLY_IN = {
     "timm": ("models/backbone.py", "models/vit.py", "models/swin.py", "models/rank_norm.py", "models/masked_transformer.py",
              "models/relative_vit.py",
              "models/pixel_transformer.py", "models/training/optimizer.py", "evaluation/finetune/pieces.py",
-             "models/exports/timm_layout.py", "models/official/networks.py"),
-    "transformers": ("models/exports/transformers_layout.py", "pipelines/adapters/transformers.py"),
+             "models/exports/timm_layout.py", "models/official/networks.py", "pipelines/bench/plug_in/trainers/timm.py"),
+    "transformers": ("models/exports/transformers_layout.py", "pipelines/adapters/transformers.py",
+                     "pipelines/bench/plug_in/trainers/transformers.py"),
 }
 
 
@@ -118,7 +119,7 @@ def test_the_wheel_imports_every_room_in_a_clean_environment(tmp_path: Path) -> 
     (clean / "borrowed.pth").write_text(sysconfig.get_paths()["purelib"])
     paths = [name.removesuffix(".py").removesuffix("/__init__") for name in inside if name.endswith(".py")]
     # A peer's file needs that peer, which need not be installed; the registry around them does not.
-    modules = sorted(path.replace("/", ".") for path in paths if "/bench/peers/" not in path)
+    modules = sorted(path.replace("/", ".") for path in paths if "/bench/peers/" not in path and "/trainers/" not in path)
     code = f"import importlib, viewmill; [importlib.import_module(m) for m in {modules}]; print(viewmill.__file__)"
     ran = subprocess.run([tmp_path / "clean" / "bin" / "python", "-c", code], cwd=tmp_path, capture_output=True, text=True,
                          env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"})

@@ -100,6 +100,11 @@ def opened(spec: Spec) -> Batches | Decoding:
         return Decoding(spec)
     if spec.kind == "viewmill":
         return _viewmill(spec)
+    if spec.kind == "trainer":
+        from .plug_in.trainers import opened as trainer
+
+        stream, about = trainer(spec)
+        return Batches(stream.batches, stream.ahead, stream.close, notes=about)
     from .peers import PEERS
 
     module = PEERS[spec.name].module()

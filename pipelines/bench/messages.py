@@ -10,8 +10,8 @@ from .files import Files
 
 @dataclass(frozen=True)
 class Spec:
-    """What an arm is. kind: "decode" (bare decoding), "viewmill" (name: an engine), "peer", or "stages" (of an engine, with
-    nothing to take)."""
+    """What an arm is. kind: "decode" (bare decoding), "viewmill" (name: an engine), "peer", "trainer" (name: one of
+    those to plug into, and "before" or "after"), or "stages" (of an engine, with nothing to take)."""
 
     kind: str
     name: str
