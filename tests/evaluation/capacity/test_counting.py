@@ -142,7 +142,7 @@ NEEDS_MORE = {"beit": "model.tokenizer=dvae", "cae": "model.tokenizer=dvae", "mi
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "pseudo_labels"])
 def test_every_method_is_counted(name: str) -> None:
-    found = counted(f"{name} {NEEDS_MORE.get(name, '')}", images=16, precision="bf16", fused=True)
+    found = counted(f"{name} {NEEDS_MORE.get(name, '')}", images=16, data_images=20_000, precision="bf16", fused=True)
     # A backward pass through all that learns takes about twice its forward pass; a teacher has none.
     assert 0.4 * found.forward_flops < found.flops - found.forward_flops <= 2.6 * found.forward_flops
     assert found.saved > 0 and found.views > 0
