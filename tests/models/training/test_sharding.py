@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
+from viewmill.augment.presets import recipe
 from viewmill.models import build, method_info
 from viewmill.models.distributed import rank, world_size
 from viewmill.models.training import pieces
@@ -35,6 +37,9 @@ RUNS: dict[str, list[str]] = {
     "mae": [*TINY_VIT, "model.decoder_dim=16", "model.decoder_depth=1", "model.decoder_heads=2", "optimizer.name=lamb",
             "clip_grad=0.05"],
     "rotnet": ["model.backbone=convnet4"],
+    "dvae": ["model.vocabulary=12", "model.code_dim=6", "model.width=8"],
+    "counting": ["model.backbone=convnet4", "model.hidden=16", "model.counts=12", "optimizer.name=sgd"],
+    "jigsaw_plus": ["model.backbone=convnet4", "model.hidden_dim=16", "optimizer.name=sgd"],
 }
 
 
@@ -52,6 +57,17 @@ def batch(name: str, step: int) -> Any:
         made = batch_of(torch.stack([torch.rot90(view, turn, (2, 3)) for turn in range(4)]))
         made.params = {f"global/{turn}": {"rotate": {"quarter_turns": torch.full((len(view),), turn, dtype=torch.int8).numpy()}}
                        for turn in range(4)}
+        return made
+    if name == "dvae":
+        return batch_of(torch.rand(1, IMAGES, 3, 32, 32, generator=torch.Generator().manual_seed(step))[:, own])
+    if name == "counting":
+        return batch_of(whole=random_views(2, IMAGES, 32, step)[:, own], tile=random_views(4, IMAGES, 32, step + 50)[:, own])
+    if name == "jigsaw_plus":
+        made = batch_of(patch=random_views(9, IMAGES, 32, step)[:, own])
+        index, orders = (np.arange(IMAGES, dtype=np.int32) + step)[own], recipe("jigsaw_plus_cifar").views[0]
+        (every,) = (op.permutations() for op in orders.ops if op.type == "permute")
+        puzzle = {"permute": {"index": index, "order": every[index]}, "occlude": {"count": (index % 3).astype(np.int8)}}
+        made.params = {f"patch/{slot}": puzzle for slot in range(9)}
         return made
     return batch_of(random_views(2, IMAGES, 32, step)[:, own])
 
@@ -101,6 +117,32 @@ def assert_as_with_whole_weights(world: World, ranks: int, name: str, *more: str
 @pytest.mark.parametrize("name", RUNS)
 def test_two_ranks_learn_what_they_do_with_whole_weights(world: World, name: str) -> None:
     assert_as_with_whole_weights(world, 2, name)
+
+
+def of_own_images(how: str) -> list[Tensor]:
+    """The statistics of a rank whose batch norms see its own images alone: after its first forward pass, of images that are
+    another brightness on each rank, and after a second."""
+    config = config_of("rotnet", f"parallel={how}", "sync_bn=false")
+    ranks = Ranks(rank(), world_size(), rank(), world_size(), torch.device("cpu"))
+    torch.manual_seed(0)
+    method = place(build("rotnet", config.model, image_px=32), config, ranks)
+    model, means = parallel(method, ranks), []
+    for step in range(2):
+        made = batch("rotnet", step)
+        made.views = {"global": made.views["global"] + 10 * rank()}
+        model(made)["loss"].backward()
+        means.append(next(value.clone() for key, value in method.named_buffers() if key.endswith("running_mean")))
+    return means
+
+
+def test_statistics_of_each_ranks_own_images_begin_each_step_as_rank_0_has_them(world: World) -> None:
+    plain, shared = (world(2, of_own_images, how) for how in ("ddp", "fsdp"))
+    for expected, found in zip(plain, shared, strict=True):
+        torch.testing.assert_close(found, expected)
+    # What began at 0 moves by a tenth, so that rank 1 adds about as much in its second step as in its first: to 0.9 of rank 0's.
+    (first, _), (its_first, its_second) = shared
+    torch.testing.assert_close(its_second, 0.9 * first + its_first, rtol=0.1, atol=0.05)
+    assert float((first - its_first).abs().max()) > 0.2
 
 
 @pytest.mark.parametrize("name", ["byol", "mae"])
