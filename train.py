@@ -150,7 +150,7 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World,
 
     # Where an earlier run stopped.
     step, knn_step = 0, -1
-    found = resuming.find(out, config.resume, world)
+    found = resuming.find(out, config.resume, world, method, optimizer)
     if found is not None:
         checkpoint.refuse_unlike(*found, plain(config), DRAW_VERSION, recipe.to_dict())
         step, knn_step = checkpoint.restore(found[1], method, optimizer, loader, world.rank)
@@ -176,7 +176,8 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World,
     began = time.monotonic()
     facts = {"method": config.method, "config": plain(config), "recipe": recipe.to_dict(), "draw_version": DRAW_VERSION,
              "viewmill": __version__, "torch_threads": torch_threads}
-    saver = Saver(out, config.checkpoint, world, facts, step if found is not None else -1, show.warn)
+    saver = Saver(out, config.checkpoint, world, facts, step if found is not None else -1, show.warn,
+                  shared_out=pieces.is_sharded(method))
     guard = Guard(config.faults, world, method, out)
     guard.load_state_dict(found[1].get("guard", {}) if found is not None else {})
     learner = Learner(config, steps, method, model, optimizer, autocast, scaler, guard)
@@ -204,6 +205,7 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World,
         """What comes of a step that was not taken, and what is said of it."""
         words, values = "its batch moved nothing, and the run goes on behind it", guard.event()
         if action == "rewind":
+            saver.settle()  # what is being written is the one to go back to
             back = guard.rewind(optimizer, scaler)
             words = f"weights are those of step {back} again, and the run goes on behind step {step}"
             values["rewound_to"] = back
@@ -304,7 +306,8 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World,
                         profile = None
                 if between is not None and seen is not None:
                     between(seen)
-            saver.finish()
+            with watchdog.busy("the last checkpoint"):
+                saver.finish()
         except RuntimeError as error:
             if not isinstance(error, RunFailure) and (lost := watchdog.missing()):
                 reason = " ".join(str(error).split())[:120]
@@ -312,6 +315,7 @@ def _train(config: RunConfig, recipe: Recipe, world: process.World,
                                  "goes on from it, as torchrun --max-restarts does by itself") from error
             raise
         finally:
+            saver.close()
             watchdog.close()
             show.close()
             if profile is not None:

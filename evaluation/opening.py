@@ -66,9 +66,7 @@ def open_encoder(what: str, *, backbone: str | None = None, image_px: int | None
 
 
 def _newest(folder: Path) -> tuple[Path, dict[str, Any]]:
-    found = checkpoint.find(folder, "auto")
-    if found is None and checkpoint.written(folder):  # the folder of the checkpoints themselves
-        found = checkpoint.find(folder.parent, "auto")
+    found = checkpoint.at(folder)
     if found is None:
         raise ValueError(f"{folder} holds no checkpoint of a run; give the out= of a training run, or a file of weights")
     return found

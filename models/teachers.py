@@ -167,7 +167,7 @@ def open_teacher(where: str, *, activation: Activation = "auto", heads: int | No
     activation, heads: of a file's network, see `TeacherConfig`. Raises ValueError, one line, where it cannot be had."""
     path = Path(where)
     if path.is_dir():
-        found = checkpoint.find(path, "auto") or (checkpoint.find(path.parent, "auto") if checkpoint.written(path) else None)
+        found = checkpoint.at(path)
         if found is None:
             raise ValueError(f"{path} holds no checkpoint of a run; {LAYOUT}")
         return _of_run(*found)

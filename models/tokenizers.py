@@ -78,7 +78,7 @@ def open_tokenizer(where: str, *, pickled: bool = False) -> Tokenizer:
     """
     place = Path(where)
     if place.is_dir():
-        run = checkpoint.find(place, "auto")
+        run = checkpoint.at(place)
         if run is not None:
             return _of_run(*run)
         path = next((place / name for name in FILES if (place / name).is_file()), None)

@@ -49,14 +49,8 @@ def draw(scene: Scene, config: ReconstructionsConfig) -> Drawn:
 
 
 def _checkpoint(what: Path) -> tuple[Path, dict[str, Any]]:
-    if what.is_dir():
-        run = what if checkpoint.written(what / "checkpoints") or not checkpoint.written(what) else what.parent
-        found = checkpoint.find(run, "auto")
-        if found is not None:
-            return found
-    elif what.is_file():
-        state = checkpoint.load(what)
-        if "method" in state and "recipe" in state:
-            return what, state
+    found = checkpoint.at(what) if what.exists() else None
+    if found is not None and "recipe" in found[1]:
+        return found
     raise ValueError(f"{what} is no run and no checkpoint of one; reconstructions are of runs of methods that paint, for example "
                      "mae")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import shutil
 import sys
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from ..rows import take_rows
@@ -20,7 +22,7 @@ from .pieces import take_moments, take_weights
 
 FORMAT = 1
 WAY_OUT = "; give another, or remove it"
-_NAME = re.compile(r"step-(\d{8,})\.pt")
+_NAME = re.compile(r"step-(\d{8,})\.(pt|parts)")
 
 
 class Stateful(Protocol):
@@ -52,6 +54,30 @@ def save(folder: Path, state: Mapping[str, Any], keep: int) -> Path:
     return path
 
 
+def save_parts(folder: Path, state: Mapping[str, Any], keep: int, group: dist.ProcessGroup | None) -> Path:
+    """As `save`, but a folder step-XXXXXXXX.parts to which each rank of the group (None: one process) writes what it holds, see
+    `parts`. All ranks call it together, and it raises on all of them."""
+    from . import parts  # what most who read checkpoints need not load
+
+    path = folder / f"step-{state['step']:08d}.parts"
+    temporary = folder / f".{path.name}"
+    leader = group is None or dist.get_rank(group) == 0
+    try:
+        if leader:
+            shutil.rmtree(temporary, ignore_errors=True)
+        parts.write(temporary, dict(state, format=FORMAT), group)
+        if leader:
+            flush_folder(temporary)
+            _remove(path)  # of this step, damaged
+            os.replace(temporary, path)
+    finally:
+        if leader:
+            shutil.rmtree(temporary, ignore_errors=True)
+    if leader:
+        stand(path, keep)
+    return path
+
+
 def stand(path: Path, keep: int) -> None:
     """A checkpoint bears its name: point at it, have the disk know, and let those go that are older than the `keep` newest."""
     folder = path.parent
@@ -62,15 +88,30 @@ def stand(path: Path, keep: int) -> None:
     finally:
         pointer.unlink(missing_ok=True)
     flush_folder(folder)
-    for old in [each for each in written(folder) if step_of(each) <= step_of(path)][:-keep]:
-        old.unlink(missing_ok=True)
+    upto = [each for each in written(folder) if step_of(each) < step_of(path) or each == path]
+    twice = [each for each in written(folder) if step_of(each) == step_of(path) and each != path]  # in the other form
+    for old in upto[:-keep] + twice:
+        _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        going = path.with_name(f".{path.name}.going")
+        shutil.rmtree(going, ignore_errors=True)
+        os.replace(path, going)  # at once: half of it is no checkpoint
+        shutil.rmtree(going, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sweep(folder: Path) -> None:
     """Remove what writers that were killed left half-written. No other process may be writing to the folder."""
     for left in folder.glob(".*") if folder.is_dir() else ():
         if left.name.startswith((".step-", ".last.")):
-            left.unlink(missing_ok=True)
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
 
 
 def written(folder: Path) -> list[Path]:
@@ -85,20 +126,30 @@ def step_of(path: Path) -> int:
     return int(path.name.removeprefix("step-").split(".")[0])
 
 
-def load(path: Path, *, check: bool = True) -> dict[str, Any]:
+def load(path: Path, like: Callable[[str, torch.Size], Tensor | None] | None = None, *, check: bool = True) -> dict[str, Any]:
     """Everything of one checkpoint, on the CPU. Only tensors and plain data are unpickled, never code.
 
-    check: compare what is read with its checksums, which costs reading it once more. Raises ValueError where the file is not a
-    checkpoint of this program, is cut off, or has other bytes than were written.
+    like: of a checkpoint in parts, what to read a tensor into, see `parts.read`. check: compare what is read with its checksums,
+    which costs reading it once more. Raises ValueError where it is not of this program, is cut off, or has other bytes than were
+    written.
     """
-    if not path.is_file():
-        raise ValueError(f"there is no checkpoint {path}")
-    reason = _damage(path) if check else ""
-    if not reason:
+    reason = ""
+    if path.is_dir() and _NAME.fullmatch(path.name):
+        from . import parts
+
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            reason = type(error).__name__
+            state = parts.read(path, like, check=check)
+        except ValueError as error:
+            reason = str(error)
+    elif path.is_file():
+        reason = _damage(path) if check else ""
+        if not reason:
+            try:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+            except Exception as error:
+                reason = type(error).__name__
+    else:
+        raise ValueError(f"there is no checkpoint {path}")
     if reason:
         raise ValueError(f"{path} is not a whole checkpoint of viewmill ({reason}){WAY_OUT}")
     if not isinstance(state, dict) or "method" not in state or "step" not in state:
@@ -123,17 +174,26 @@ def tell(line: str) -> None:
     print(f"viewmill: {line}", file=sys.stderr, flush=True)
 
 
-def find(out: Path, resume: str, say: Callable[[str], None] = tell) -> tuple[Path, dict[str, Any]] | None:
+def at(place: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The checkpoint at a place: the newest whole one of a run's folder or of the folder of its checkpoints, or the place itself;
+    None where a folder holds none."""
+    if not place.is_dir() or _NAME.fullmatch(place.name):
+        return place, load(place)
+    return find(place, "auto") or (find(place.parent, "auto") if written(place) else None)
+
+
+def find(out: Path, resume: str, say: Callable[[str], None] = tell,
+         like: Callable[[str, torch.Size], Tensor | None] | None = None) -> tuple[Path, dict[str, Any]] | None:
     """What a run goes on from. resume: "auto" (the newest in out/checkpoints that is whole, or None), "never", or a path.
 
-    say: is given a line, with the reason, for each newer one that is passed over. Raises ValueError where there are some and
-    none is whole, and for "never" where the folder already holds a run: nothing of it is overwritten.
+    say: is given a line, with the reason, for each newer one that is passed over. like: see `load`. Raises ValueError where there
+    are some and none is whole, and for "never" where the folder already holds a run: nothing of it is overwritten.
     """
     candidates = to_try(out, resume)
     problems: list[ValueError] = []
     for path in candidates:
         try:
-            state = load(path)
+            state = load(path, like)
         except ValueError as error:
             problems.append(error)
             continue
@@ -203,7 +263,7 @@ def restore(state: Mapping[str, Any], method: nn.Module, optimizer: torch.optim.
                                  for group in optimizer.param_groups]
     try:
         take_weights(method, state["model"])
-        take_moments(optimizer, state["optimizer"])
+        take_moments(optimizer, by_name(state["optimizer"], state.get("parameters"), method, optimizer))
         for group, kept in zip(optimizer.param_groups, own, strict=True):
             group.update(kept)
         take_rows(method, state.get("rows", {}))  # checkpoints of old have none
@@ -215,6 +275,27 @@ def restore(state: Mapping[str, Any], method: nn.Module, optimizer: torch.optim.
     if rank < len(state["random"]):
         set_random_state(state["random"][rank])
     return state["step"], state["knn_step"]
+
+
+def parameters_of(method: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
+    """The names of an optimizer's parameters, in the order in which its state numbers them."""
+    names = {parameter: name for name, parameter in method.named_parameters()}
+    return [names.get(parameter, "") for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def by_name(state: dict[str, Any], names: Sequence[str] | None, method: nn.Module, optimizer: torch.optim.Optimizer
+            ) -> dict[str, Any]:
+    """An optimizer's state, whose parameters were `names` (None: as here), with the numbers that they have in this optimizer,
+    and its groups where they are others. Raises RuntimeError where the parameters are not the same."""
+    own = parameters_of(method, optimizer)
+    if names is None or list(names) == own:
+        return state
+    if sorted(names) != sorted(own) or len(set(own)) < len(own):
+        first = sorted(set(names) ^ set(own))[0]
+        raise RuntimeError(f"only one of checkpoint and network trains {first!r}")
+    number = {name: place for place, name in enumerate(own)}
+    moved = {number[names[old]]: of for old, of in state["state"].items()}
+    return {"state": moved, "param_groups": optimizer.state_dict()["param_groups"]}
 
 
 def random_state() -> dict[str, Any]:

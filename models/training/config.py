@@ -150,6 +150,9 @@ class CheckpointConfig:
     steps: int | None = key("steps between two checkpoints; null: not by steps", None)
     epochs: float | None = key("epochs between two checkpoints; null: not by epochs", None)
     keep: int = key("how many of the newest are kept", 2)
+    background: bool = key("the run goes on while a checkpoint is written, from a copy in the host's memory", True)
+    form: Literal["auto", "whole", "parts"] = key("whole: one file, by rank 0; parts: a folder, where each rank writes what it "
+                                                  "holds; auto: parts where several ranks train with parallel=fsdp", "auto")
 
     def __post_init__(self) -> None:
         for name in ("minutes", "steps", "epochs"):

@@ -35,3 +35,13 @@ def speaker() -> str:
     """What a line on stderr begins with."""
     rank = os.environ.get("RANK", "0")
     return "viewmill:" if rank == "0" else f"viewmill: rank {rank}:"
+
+
+def of_the_disk(error: BaseException) -> OSError | None:
+    """What the operating system said, where an error came of that, however torch calls it; None where it did not."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None

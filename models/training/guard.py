@@ -84,7 +84,7 @@ class Guard:
     def rewind(self, optimizer: torch.optim.Optimizer, scaler: Any) -> int:
         """Weights, the optimizer's averages and all else that a checkpoint holds of them, as the last good one has it; its step.
         The stream and the count of steps stay where they are. All ranks call it together."""
-        found = resuming.find(self._out, "auto", self._world)
+        found = resuming.find(self._out, "auto", self._world, self._method, optimizer)
         if found is None:
             raise RunFailure(f"{self.reason}, and there is no checkpoint to go back to; {self._way_out()}")
         state = found[1]

@@ -208,6 +208,33 @@ def test_a_resumed_run_has_its_own_rates_and_the_optimizers_momentum() -> None:
         assert optimizer.state[layer.bias]["momentum_buffer"].tolist() == [1.0]
 
 
+class Two(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+
+
+def test_moments_find_their_parameters_by_name_where_groups_are_others() -> None:
+    def run(*groups: str) -> tuple[Two, torch.optim.Optimizer]:
+        method = Two()
+        members = [[getattr(method, name).weight for name in names] for names in groups]
+        return method, torch.optim.SGD([{"params": each, "scale": 1.0} for each in members], lr=0.1, momentum=0.9)
+
+    method, optimizer = run("ab")
+    (2 * method.a.weight + 3 * method.b.weight).sum().backward()
+    optimizer.step()
+    names = checkpoint.parameters_of(method, optimizer)
+    assert names == ["a.weight", "b.weight"]
+    saved = checkpoint.snapshot(method, optimizer, Nothing(), [], {}) | {"step": 1, "knn_step": -1, "viewmill": "0"}
+    for groups in (("ab",), ("ba",), ("b", "a")):
+        other, again = run(*groups)
+        checkpoint.restore(saved | {"parameters": names}, other, again, Nothing(), 0)
+        assert [again.state[part.weight]["momentum_buffer"].item() for part in (other.a, other.b)] == [2.0, 3.0], groups
+        assert [len(group["params"]) for group in again.param_groups] == [len(names) for names in groups]
+    with pytest.raises(ValueError, match=r"only one of checkpoint and network trains 'b\.weight'; choose another out="):
+        checkpoint.restore(saved | {"parameters": ["a.weight"]}, *run("ab"), Nothing(), 0)
+
+
 def test_every_generator_comes_back(tmp_path: Path) -> None:
     torch.manual_seed(3)
     np.random.seed(4)

@@ -6,6 +6,8 @@ import errno
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,8 @@ import torch
 from torch import nn
 from viewmill.models.training import checkpoint, process
 from viewmill.models.training.config import CheckpointConfig
-from viewmill.models.training.errors import RunFailure
-from viewmill.models.training.saving import Saver, of_the_disk
+from viewmill.models.training.errors import RunFailure, of_the_disk
+from viewmill.models.training.saving import Saver
 from viewmill.models.training.schedule import Plan
 
 ALONE = process.World(0, 1, 0, 1, torch.device("cpu"))
@@ -38,6 +40,7 @@ class Job:
         self.said: list[str] = []
         self.method = nn.Linear(300, 100)
         self.optimizer = torch.optim.SGD(self.method.parameters(), momentum=0.9)
+        keys = {"background": False} | keys
         self.saver = Saver(out, CheckpointConfig(**{"keep": 1} | keys), ALONE, FACTS, step, self.said.append)
         self.names = lambda: sorted(path.name for path in (out / "checkpoints").iterdir())
 
@@ -105,6 +108,98 @@ print(job.said[0], job.names())
     assert done.stdout.rstrip().endswith("['last', 'step-00000001.pt']")
 
 
+class Slow:
+    """A torch.save that waits, half-written, until it is let."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.began, self.go, self.full, write = threading.Event(), threading.Event(), False, torch.save
+
+        def save(state: object, file: object) -> None:
+            write(state, file)
+            self.began.set()
+            assert self.go.wait(60)
+            if self.full:
+                raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(torch, "save", save)
+
+
+@pytest.mark.parametrize("form", ["whole", "parts"])
+def test_what_is_written_in_the_background_is_the_state_of_its_step(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    job, slow = Job(tmp_path, background=True, form=form), Slow(monkeypatch)
+    loss = job.method(torch.ones(300)).sum()
+    loss.backward()
+    job.optimizer.step()
+    moment = job.optimizer.state[job.method.bias]["momentum_buffer"].clone()
+    job.save(1)
+    assert slow.began.wait(60) and not checkpoint.written(tmp_path / "checkpoints")
+    with torch.no_grad():  # the run goes on
+        job.method.weight.fill_(99)
+        job.optimizer.state[job.method.bias]["momentum_buffer"].fill_(99)
+        job.optimizer.param_groups[0]["lr"] = 99
+    slow.go.set()
+    job.saver.finish()
+    found = checkpoint.at(tmp_path)
+    assert found is not None and found[1]["model"]["weight"].unique().tolist() == [1.0]
+    assert torch.equal(found[1]["optimizer"]["state"][1]["momentum_buffer"], moment)
+    assert found[1]["optimizer"]["param_groups"][0]["lr"] == 0.001
+
+
+def test_one_is_written_after_the_other_and_a_failure_is_said_at_the_next_step(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, slow = Job(tmp_path, background=True, minutes=None, steps=2), Slow(monkeypatch)
+    plan = Plan.__new__(Plan)
+    job.save(2)
+    assert slow.began.wait(60)
+    threading.Timer(0.2, slow.go.set).start()
+    job.save(4)  # waits for the first
+    assert [path.name for path in checkpoint.written(tmp_path / "checkpoints")][:1] == ["step-00000002.pt"]
+    job.saver.finish()
+    slow.full = True
+    job.save(6)
+    while not job.said:
+        assert not job.saver.due(plan, 7)
+        time.sleep(0.01)
+    assert "step 6 could not be written" in job.said[0] and "step-00000004.pt, still stands; the run goes on" in job.said[0]
+    with pytest.raises(RunFailure, match="the checkpoint of step 6"):
+        job.saver.finish()
+    slow.full = False
+    job.save(8)
+    job.saver.close()
+    assert job.names() == ["last", "step-00000008.pt"] and len(job.said) == 1
+
+
+@pytest.mark.parametrize("form", ["whole", "parts"])
+def test_killed_while_it_writes_in_the_background_the_last_good_one_stands(tmp_path: Path, form: str) -> None:
+    program = f"""
+import os, sys, time
+from pathlib import Path
+from viewmill.tests.models.training.test_saving import Job
+job = Job(Path({str(tmp_path)!r}), background=True, form={form!r})
+job.save(1)
+job.saver.finish()
+def hang(descriptor):
+    print("half-written", flush=True)
+    time.sleep(1000)
+os.fsync = hang
+job.save(2)
+time.sleep(1000)
+"""
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=os.environ | {
+        "PYTHONPATH": str(Path(__file__).parents[3] / ".dev"), "OMP_NUM_THREADS": "1"})
+    assert process.stdout is not None and process.stdout.readline() == "half-written\n"
+    process.kill()
+    process.communicate()
+    name = {"whole": "step-00000001.pt", "parts": "step-00000001.parts"}[form]
+    half = [path for path in (tmp_path / "checkpoints").iterdir() if path.name.startswith(".step-00000002.")]
+    assert len(half) == 1
+    found = checkpoint.find(tmp_path, "auto")
+    assert found is not None and found[0].name == name and found[1]["model"]["weight"].unique().tolist() == [1.0]
+    job = Job(tmp_path, 1, form=form)  # the run that goes on sweeps
+    assert job.names() == ["last", name]
+
+
 def test_an_error_that_is_not_the_disks_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*args: object) -> None:
         raise RuntimeError("of our own making")
@@ -123,7 +218,8 @@ def test_what_the_system_said_is_found_behind_other_errors() -> None:
 
     with pytest.raises(RuntimeError) as caught:
         hidden()
-    assert of_the_disk(caught.value) == "Disk quota exceeded" and of_the_disk(RuntimeError("other")) is None
+    found = of_the_disk(caught.value)
+    assert found is not None and found.strerror == "Disk quota exceeded" and of_the_disk(RuntimeError("other")) is None
 
 
 def test_what_is_due_by_steps_epochs_and_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
