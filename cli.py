@@ -176,7 +176,11 @@ def bench(words: Annotated[list[str] | None, typer.Argument(metavar="RECIPE... d
 
         return (command.main if words[0] == "methods" else command.study)(words[1:], read)
     if "--diagnose" in (words or []):
-        return _diagnose([word for word in words or [] if word != "--diagnose"])
+        from viewmill import train as training
+        from viewmill.evaluation.waiting import main as diagnose
+
+        return diagnose([word for word in words or [] if word != "--diagnose"], training.read, training.open_loader,
+                        training.remote_of)
 
     from viewmill.pipelines import bench as benchmark
     from viewmill.pipelines.preview import saved_recipe
@@ -304,50 +308,6 @@ def demo(words: Annotated[list[str] | None, typer.Argument(metavar="[out=demo] [
     status = run(["simclr", *settings, *(word for word in words if not word.startswith("out="))])
     print(f"           {out}/views.png shows what the network saw")
     return status
-
-
-def _diagnose(words: Sequence[str]) -> int:
-    """METHOD and the keys of its training, of which out=FILE.json and seconds= are the diagnosis's own."""
-    import json
-    from dataclasses import replace
-
-    import torch
-    from viewmill import train  # before torch, whose threads it tells how to wait
-    from viewmill.models.training import process, schedule, step
-    from viewmill.pipelines.diagnosing import Run, examine
-    from viewmill.pipelines.source import open_source
-
-    own = {key: text for key, _, text in (word.partition("=") for word in words) if key in ("seconds", "out")}
-    try:
-        seconds = float(own.get("seconds", "2"))
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise ValueError(f"seconds needs a number of at least 0, how long each measurement takes, got {own['seconds']!r}")
-    if not own.get("out", ".json").endswith(".json"):
-        raise ValueError(f"out={own['out']}: a diagnosis keeps its figures in out=FILE.json; leave the run's folder out")
-    config, recipe = train.read([word for word in words if word.partition("=")[0] not in own])
-    world = process.start(config.device)
-    if world.size > 1:
-        process.leave(world)
-        raise ValueError("a diagnosis measures one rank: start it without torchrun, with batch_size= of one rank")
-    source = open_source(config.data, remote=train.remote_of(config))
-    schedule.plan(config, len(source))  # refuses a batch larger than the data
-    on_cpu, cores = world.device.type == "cpu", process.cores()
-    torch_threads, threads = process.split_cores(cores, 1, not on_cpu, config.torch_threads, config.loader.threads)
-    torch.set_num_threads(torch_threads)
-    take_step, weights = step.step_of(config, recipe, world, len(source))
-
-    def open_loader(source: Any, recipe: Any, batch_size: int = config.batch_size, threads: int = threads, **loader: Any) -> Any:
-        changed = replace(config, batch_size=batch_size, loader=replace(config.loader, **loader))
-        return train.open_loader(changed, recipe, source, world, threads)
-
-    title = f"{config.method}, {weights / 1e6:.2f} million weights, batches of {config.batch_size}, recipe {recipe}"
-    report = examine(Run(title, source, recipe, config.batch_size, open_loader, take_step, world.device, cores, threads,
-                         torch_threads), seconds, say=lambda line: print(line, flush=True))
-    if "out" in own:
-        Path(own["out"]).write_text(json.dumps(report.as_dict(), indent=1))
-    return 0
 
 
 def _given(words: Sequence[str], **known: Any) -> tuple[dict[str, Any], list[str]]:
