@@ -1,7 +1,6 @@
 """Our batches in the shape that other people's trainers unpack.
 
-One file a receiver, each with `adapted(loader, **options)`; a file that needs a foreign package imports it, and nobody else
-imports the file.
+One file a receiver, each with `adapted(loader, **options)`. Most need no foreign package; those that do import it on use.
 """
 
 from __future__ import annotations
@@ -59,10 +58,7 @@ def adapt(loader: Loader, to: str, **options: Any) -> Any:
     if loader.handover.types:
         raise ValueError(f"adapt: this loader leaves {', '.join(loader.handover.types)} to the method, which another trainer "
                          "cannot finish: make it without left=")
-    try:
-        served = import_module(f".{RECEIVERS[to].file}", __name__).adapted
-    except ModuleNotFoundError as error:
-        raise ValueError(f"adapt: {to} is not installed ({error}): pip install 'viewmill[peers]'") from None
+    served = import_module(f".{RECEIVERS[to].file}", __name__).adapted
     known = [name for name in inspect.signature(served).parameters if name != "loader"]
     for name in options:
         if name not in known:

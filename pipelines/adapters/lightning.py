@@ -15,14 +15,14 @@ LIBRARIES = ("lightning.pytorch", "pytorch_lightning")
 
 
 def library() -> Any:
-    """The one in use; of those installed, where none is in use yet. Raises ModuleNotFoundError."""
+    """The one in use; of those installed, where none is in use yet. Raises ValueError."""
     for name in LIBRARIES:
         if name in sys.modules:
             return sys.modules[name]
     for name in LIBRARIES:
         if find_spec(name.partition(".")[0]) is not None:
             return import_module(name)
-    raise ModuleNotFoundError("No module named 'lightning' or 'pytorch_lightning'")
+    raise ValueError("adapt(to='lightning'): neither lightning nor pytorch_lightning is installed: pip install 'viewmill[peers]'")
 
 
 def adapted(loader: Loader, batch: str = "torch", validation: Loader | None = None) -> Any:

@@ -10,7 +10,7 @@ import torch
 import viewmill as vm
 from viewmill.augment.masks import RandomExact
 from viewmill.augment.ops import Crop, Inpaint, Normalize
-from viewmill.pipelines.adapters import RECEIVERS, crops, lightly, solo_learn, timm, transformers
+from viewmill.pipelines.adapters import RECEIVERS, crops, lightly, lightning, solo_learn, timm, transformers
 from viewmill.pipelines.adapters import torch as plain
 
 from ..streams import SMALL, data, local
@@ -171,6 +171,12 @@ def test_options_loaders_and_data_that_a_receiver_cannot_take_are_refused() -> N
     left = vm.Recipe((vm.View(group="global", size_px=16, ops=(Crop(size_px=16), INPAINT, Normalize(kind="none"))),))
     with pytest.raises(ValueError, match="leaves inpaint to the method"):
         vm.adapt(local(12, 4, recipe=left, left=("inpaint",)), to="torch")
+
+
+def test_lightning_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lightning, "LIBRARIES", ("no_such_lightning.pytorch",))
+    with pytest.raises(ValueError, match=r"neither lightning nor pytorch_lightning is installed: pip install"):
+        vm.adapt(local(12, 4), to="lightning")
 
 
 def test_every_receiver_is_told_of_in_the_documentation() -> None:
