@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -125,6 +125,15 @@ def report(words: Annotated[list[str], typer.Argument(metavar="RUN... [KEY=VALUE
     return run(words, read)
 
 
+@app.command(context_settings=ANY_WORDS, add_help_option=False)
+def ablate(words: Annotated[list[str] | None, typer.Argument(metavar="STUDY.yaml data=... [KEY=VALUE]...")] = None) -> int:
+    """Make a STUDY's arms, and say how each differs from the base run. `ablate --help` lists all keys and studies."""
+    from viewmill.evaluation.ablate.command import main as run
+    from viewmill.train import read
+
+    return run(words or [], read)
+
+
 @app.command(name="list")
 def list_names(what: Annotated[str, typer.Argument(metavar="methods|recipes")]) -> int:
     """Print the METHODS or the RECIPES there are, and where each comes from."""
@@ -153,14 +162,15 @@ def list_names(what: Annotated[str, typer.Argument(metavar="methods|recipes")]) 
 def bench(words: Annotated[list[str] | None, typer.Argument(metavar="RECIPE... data=... [KEY=VALUE]...")] = None) -> int:
     """Measure RECIPEs' views beside bare decoding of the same images and other libraries. `bench --help` lists all keys.
 
-    `bench methods` trains methods and judges them beside their untrained networks, `bench study` varies one of them, `bench
-    skipping` measures what skipping patches saves, `bench loop` what a run's loop costs beside a bare one, `bench plug-in` what
-    other people's trainers gain by our loader; with `--help` each lists its keys.
+    `bench methods` trains methods and judges them beside their untrained networks, `bench skipping` measures what skipping
+    patches saves, `bench loop` what a run's loop costs beside a bare one, `bench plug-in` what other people's trainers gain by
+    our loader; with `--help` each lists its keys.
     """
     if words and words[0] == "plug-in":
+        from viewmill.pipelines import bench as benching
         from viewmill.pipelines.bench.plug_in import main as plug_in
 
-        return plug_in(words[1:], _progress())
+        return plug_in(words[1:], benching.progress())
     if words and words[0] == "skipping":
         from viewmill.evaluation.skipping import main as skipping
 
@@ -170,11 +180,11 @@ def bench(words: Annotated[list[str] | None, typer.Argument(metavar="RECIPE... d
         from viewmill.evaluation.overhead import main as loop
 
         return loop(words[1:], training.read, training.train)
-    if words and words[0] in ("methods", "study"):
+    if words and words[0] == "methods":
         from viewmill.evaluation.scoreboard import command
         from viewmill.train import read
 
-        return (command.main if words[0] == "methods" else command.study)(words[1:], read)
+        return command.main(words[1:], read)
     if "--diagnose" in (words or []):
         from viewmill import train as training
         from viewmill.evaluation.waiting import main as diagnose
@@ -205,7 +215,7 @@ def bench(words: Annotated[list[str] | None, typer.Argument(metavar="RECIPE... d
         if not names:
             raise ValueError("bench needs a recipe, for example simclr_pil; viewmill list recipes has all")
         recipes = [_changed(saved_recipe(name), changes) for name in names]
-        say = _progress()
+        say = benchmark.progress()
 
         def done(table: str) -> None:
             say("")
@@ -234,15 +244,6 @@ def _bench_words(words: Sequence[str]) -> tuple[list[str], dict[str, str], list[
         else:
             names.append(word)
     return names, given, changes
-
-
-def _progress() -> Callable[[str], None]:
-    """One line on a terminal, always the newest; nothing where nobody looks."""
-    def say(line: str) -> None:
-        if sys.stderr.isatty():
-            print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
-
-    return say
 
 
 @app.command(context_settings=ANY_WORDS, add_help_option=False)

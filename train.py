@@ -28,6 +28,7 @@ import torch
 from viewmill import __version__
 from viewmill.augment.draw import DRAW_VERSION
 from viewmill.augment.presets import PRESETS
+from viewmill.augment.presets import recipe as named_recipe
 from viewmill.augment.recipe import Recipe
 from viewmill.evaluation.gallery import FOLDER, Gallery
 from viewmill.evaluation.monitor import Monitor
@@ -100,7 +101,8 @@ def read(words: Sequence[str]) -> tuple[RunConfig, Recipe]:
     variant = named[-1] if named else None
     # A recipe for 32 px images, whose first view is no larger, brings the network and numbers for such; each can still be given.
     others = {word.removeprefix("recipe=") for word in given if word.startswith("recipe=")} - {info.recipe}
-    small = any(name in PRESETS and max(PRESETS[name].recipe.instances[0].size_hw) <= 32 for name in others)
+    known = [named_recipe(name) for name in others if name in PRESETS or name.endswith(".json")]
+    small = any(max(recipe.instances[0].size_hw) <= 32 for recipe in known)
     fields = {**(info.fields_32px if small else {}), **info.variant(variant).fields}
     return resolve(info.name, given, info.numbers(small=small, variant=variant), info.config(**fields))
 

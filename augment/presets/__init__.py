@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from ..op import nearest
 from ..recipe import Recipe
 from . import (
@@ -80,8 +82,21 @@ def names() -> tuple[str, ...]:
 
 
 def recipe(name: str) -> Recipe:
-    """The published recipe of that name. Raises ValueError for another, naming the nearest."""
+    """The published recipe of that name, or one of your own, by the path of a file NAME.json that has `Recipe.to_dict()`. Raises
+    ValueError for another, naming the nearest."""
+    if name.endswith(".json"):
+        return _of_file(name)
     name = ALIASES.get(name, name)
     if name not in PRESETS:
         raise ValueError(f"there is no recipe {name!r}; {nearest(name, [*PRESETS, *ALIASES])}")
     return PRESETS[name].recipe
+
+
+def _of_file(path: str) -> Recipe:
+    try:
+        with open(path) as file:
+            return Recipe.from_dict(json.load(file))
+    except OSError as error:
+        raise ValueError(f"recipe {path}: this file cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"recipe {path}: no recipe as Recipe.to_dict() has it: {error}") from error

@@ -43,11 +43,12 @@ def _figure(run: Run, path: Path, figure: Figure, album: Album, several: bool) -
     of = tag("span", swatch(run.place), run.name, class_="of") if several else None
     text = [tag("h3", figure.title, of), tag("p", figure.caption, class_="note") if figure.caption else None]
     line = command_line(name, figure.line) if figure.command else tag("p", tag("code", name), class_="note")
-    return tag("figure", _shown(address, figure.title, figure.caption, figure.size_px, path), tag("figcaption", text, line),
+    return tag("figure", shown(address, figure.title, figure.caption, figure.size_px, path), tag("figcaption", text, line),
                class_="picture", data_run=run.place if several else None)
 
 
-def _shown(address: str | None, title: str, caption: str, size_px: tuple[int, int], path: Path) -> Markup:
+def shown(address: str | None, title: str, caption: str, size_px: tuple[int, int], path: Path) -> Markup:
+    """A picture that can be enlarged; or, where the album did not take it, where it is."""
     if address is None:
         return tag("p", f"{path} is not shown, this page would become too large", class_="empty")
     image = tag("img", src=address, alt=caption or title, width=size_px[0], height=size_px[1])

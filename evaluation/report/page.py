@@ -31,7 +31,12 @@ def write(folders: Sequence[str | Path], out: Path, read: Read, data: Any = None
     """The report of runs, to one HTML file, whole or not at all; its bytes. read: what turns the words of `viewmill train` into a
     run. data: in place of where they found their images. Raises ValueError, one line, where a folder is not a run's."""
     runs = read_runs(folders)
-    made = page(runs, out, read, data).encode()
+    return kept(page(runs, out, read, data), out)
+
+
+def kept(text: str, out: Path) -> int:
+    """A file, whole or not at all; its bytes."""
+    made = text.encode()
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
@@ -64,13 +69,19 @@ def page(runs: Sequence[Run], out: Path, read: Read, data: Any = None) -> str:
     made = line("report", *(str(run.folder) for run in runs), f"out={out}")
     footer = tag("footer", command_line(f"This page, by viewmill {__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC", made))
     title = f"{runs[0].method}, {runs[0].name}" if not several else f"{len(runs)} runs: {', '.join(run.name for run in runs)}"
-    body = joined(_bar(there), tag("main", summary.head(runs), warned, top, sections, footer, id="main"),
-                  tag("dialog", tag("form", tag("button", "Close", class_="close"), method="dialog"), tag("img", alt=""),
-                      aria_label="Picture, enlarged"))
-    return _document(title, body)
+    body = joined(bar(there), tag("main", summary.head(runs), warned, top, sections, footer, id="main"),
+                  enlarged())
+    return document(title, body)
 
 
-def _document(title: str, body: Markup) -> str:
+def enlarged() -> Markup:
+    """Where a picture is shown large."""
+    return tag("dialog", tag("form", tag("button", "Close", class_="close"), method="dialog"), tag("img", alt=""),
+               aria_label="Picture, enlarged")
+
+
+def document(title: str, body: Markup) -> str:
+    """A whole file with its style and script, which fetches nothing."""
     style, script = ((HERE / name).read_text() for name in ("page.css", "page.js"))
     digest = base64.b64encode(sha256(script.encode()).digest()).decode()
     # No other script runs, and nothing is fetched, whatever a run's files may say.
@@ -82,7 +93,8 @@ def _document(title: str, body: Markup) -> str:
     return f"<!doctype html>\n{tag('html', head, tag('body', body, tag('script', Markup(script))), lang='en')}\n"
 
 
-def _bar(there: Sequence[tuple[str, str, Inside]]) -> Markup:
+def bar(there: Sequence[tuple[str, str, Inside]]) -> Markup:
+    """What stays in sight: the sections (address, title, inside), and the switch of light and dark."""
     links = tag("nav", [tag("a", title, href=f"#{name}") for name, title, _ in there], aria_label="Sections")
     theme = tag("button", "Theme", type="button", class_="theme", aria_label="Light or dark")
     mark = tag("a", "viewmill", href="#main", class_="mark")

@@ -51,12 +51,13 @@ def _samples(run: Run, album: Album, data: Any) -> Markup:
     loader = config.get("loader", {})
     order = {name: loader[name] for name in ("shuffle", "lanes", "window") if name in loader}
     made = remake(source, recipe, samples=count, seed=config.get("seed", 0), **order)
-    samples = [_sample(album, pictured_image(made, recipe, row, source, LARGE_PX), pictured_views(made, recipe, row))
+    samples = [sample(album, pictured_image(made, recipe, row, source, LARGE_PX), pictured_views(made, recipe, row))
                for row in range(len(made.images))]
     return tag("div", samples, class_="samples few" if len(recipe.instances) <= FEW else "samples")
 
 
-def _sample(album: Album, image: Pictured, made: list[Pictured]) -> Markup:
+def sample(album: Album, image: Pictured, made: list[Pictured]) -> Markup:
+    """An image with its views, and what was drawn for each."""
     pictures = [_picture(album, image, "image"), *(_picture(album, each, "view") for each in made)]
     rows = [tag("div", tag("dt", _dot(each), each.captions[0]), tag("dd", "; ".join(each.captions[1:]) or "as it is"))
             for each in made]

@@ -11,9 +11,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-OUTSIDE = ("pipelines", "cli", "train", "augment.presets", "evaluation.scoreboard", "evaluation.command", "models.published",
-           "models.training.process", "models.training.stopping", "models.training.checkpoint", "models.training.errors",
-           "models.training.saving", "models.training.resuming", "models.training.staging", "models.training.parts")
+OUTSIDE = ("pipelines", "cli", "train", "augment.presets", "evaluation.scoreboard", "evaluation.ablate", "evaluation.command",
+           "models.published", "models.training.process", "models.training.stopping", "models.training.checkpoint",
+           "models.training.errors", "models.training.saving", "models.training.resuming", "models.training.staging",
+           "models.training.parts")
 """Not looked into: what only shows, saves or starts; the pipelines, whose order and pixels tests hold to the bit; presets,
 since a cell's configuration has its whole recipe."""
 

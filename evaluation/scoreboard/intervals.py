@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 RESAMPLES = 10_000
+PIECE = 4_000_000
+"""Resamples times kinds of pictures that are drawn at once."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,12 @@ def _interval(difference: np.ndarray, resamples: int, level: float, seed: int) -
     kinds, counts = np.unique(difference, axis=1, return_counts=True)
     rng = np.random.default_rng(seed)
     of_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples)
-    of_pictures = rng.multinomial(pictures, counts / pictures, size=resamples)
-    means = np.einsum("rs,rk,sk->r", of_seeds, of_pictures, kinds, optimize=True) / (seeds * pictures)
+    # Means over arms have nearly as many kinds as pictures: piece by piece, which draws the same numbers.
+    step, found = max(PIECE // len(counts), 1), []
+    for first in range(0, resamples, step):
+        own = of_seeds[first:first + step]
+        of_pictures = rng.multinomial(pictures, counts / pictures, size=len(own))
+        found.append(np.einsum("rs,rs->r", own, of_pictures @ kinds.T))
+    means = np.concatenate(found) / (seeds * pictures)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(difference.mean()), float(low), float(high), level)

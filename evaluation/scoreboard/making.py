@@ -62,7 +62,8 @@ class Maker:
         if why is not None:
             return Failed(cell.name, f"judging: {why}")
         figures, answers = judged(folder)
-        about = origin() | {"judging_s": round(sum(f["seconds"] for each in figures.values() for f in each.values()), 1)}
+        about = origin() | {"judging_s": round(sum(f["seconds"] for each in figures.values() for f in each.values()), 1),
+                            "making_s": round(time.monotonic() - began, 1)}
         if cell.kind == "trained":
             about |= run_facts(folder / "run")
         self.store.save(cell, figures, about, {tuple(title.split("/")): right for title, right in answers.items()})  # type: ignore[misc]

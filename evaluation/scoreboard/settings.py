@@ -106,7 +106,7 @@ def read(words: Sequence[str]) -> Settings:
             own.append(word)
     config = config_of(own, ["train.KEY", *(f"{m}.KEY" for m in methods)])
     arms = tuple(Arm(name, name, (*small(name), *for_all, *for_one[name]), name) for name in methods)
-    return Settings(config, arms, tuple(own), ("methods", *words))
+    return Settings(config, arms, tuple(own), ("bench", "methods", *words))
 
 
 def small(method: str) -> tuple[str, ...]:

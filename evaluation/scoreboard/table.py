@@ -34,7 +34,7 @@ def table_of(settings: Settings, cells: Sequence[Cell], store: Store, failed: Se
     pixels = made["pixels"].figures["pixels"] if "pixels" in made else {}
     return {"rows": rows, "pixels": {name: figures["top1"] for name, figures in pixels.items()}, **names,
             "failed": [asdict(each) for each in failed], "kept": settings.config.stale == "keep",
-            "command": shlex.join(["viewmill", "bench", *settings.typed]), "title": settings.title,
+            "command": shlex.join(["viewmill", *settings.typed]), "title": settings.title,
             "checked": [name for name, found in made.items() if "checked" in found.about],
             "split": settings.config.split, "seeds": settings.config.seeds, "viewmill": __version__, "origins": _origins(made)}
 

@@ -9,6 +9,7 @@ arm that is not measured has full queues and rests. Ratios are medians of the ra
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -27,13 +28,22 @@ from .report import LEGEND, ArmReport, BenchReport, LeftOut, RecipeReport, crowd
 from .rounds import Group, measure
 from .settings import Settings, manual, settings_of
 
-__all__ = ["LEGEND", "BenchReport", "Settings", "bench", "draw_chart", "loaded", "manual", "settings_of"]
+__all__ = ["LEGEND", "BenchReport", "Settings", "bench", "draw_chart", "loaded", "manual", "progress", "settings_of"]
 
 DECODE = "bare decode"
 
 
 def quiet(line: str) -> None:
     """Says nothing."""
+
+
+def progress() -> Callable[[str], None]:
+    """Says one line on a terminal, always the newest; nothing where nobody looks."""
+    def say(line: str) -> None:
+        if sys.stderr.isatty():
+            print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+
+    return say
 
 
 def bench(source: Source, recipes: Sequence[Recipe], settings: Settings, say: Callable[[str], None] = quiet,

@@ -1,0 +1,1 @@
+"""Ablation studies from one file: which runs, made once each, compared pair by pair; `viewmill ablate`."""
