@@ -14,7 +14,7 @@ from ..scoreboard.cells import Cell, Read, Store
 from ..scoreboard.command import Course, make, put
 from ..scoreboard.settings import BenchConfig, parts
 from . import heat_map, page, slurm, table, writing
-from .findings import Findings, arm_of, findings_of
+from .findings import arm_of, findings_of
 from .planning import AblateConfig, Plan, fit, planned
 from .reading import load, names
 from .stopping import stopped
@@ -144,6 +144,3 @@ out/ gets results.csv and effects.csv (and the same as .parquet with pyarrow), t
 report.html. Stopped or killed, the same command goes on: what is there is not made again, unless its configuration or code has
 changed. train.KEY=VALUE is a word of every training. The study's settings are defaults of the keys below.
 """
-
-
-__all__ = ["Findings", "course", "main", "manual"]

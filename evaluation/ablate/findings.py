@@ -3,6 +3,7 @@ each with the interval of a bootstrap paired in seeds and test pictures."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -56,10 +57,12 @@ class Findings:
         return sorted(self.answers, key=lambda name: (name != self.metric, PROTOCOLS.index(name)))
 
     def seeds(self, protocol: str, *arms: str) -> tuple[int, ...]:
-        """Those that all these arms have answers of, as many as each other."""
+        """Those that all these arms have answers of, to one number of pictures; with stale cells kept, to the commonest."""
         of = self.answers.get(protocol, {})
         common = sorted(set.intersection(*(set(of.get(arm, {})) for arm in arms)))
-        return tuple(seed for seed in common if len({len(of[arm][seed]) for arm in arms}) == 1)
+        sizes = {seed: {len(of[arm][seed]) for arm in arms} for seed in common}
+        most = Counter(size for of_seed in sizes.values() for size in of_seed).most_common(1)
+        return tuple(seed for seed in common if sizes[seed] == {most[0][0]})
 
     def stack(self, protocol: str, arms: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
         """(seeds, pictures): the mean over arms of whether each picture was answered rightly."""

@@ -28,7 +28,7 @@ def results(found: Findings) -> list[Row]:
 
 
 def effects(found: Findings, every: bool = True) -> list[Row]:
-    """Of each difference one row, in points of per cent divided by 100, with its 95 % interval. every: effects of factors and
+    """Of each difference one row, of accuracies in [0, 1], with its 95 % interval. every: effects of factors and
     pairs too, which take some seconds."""
     rows = []
     for protocol in found.protocols:

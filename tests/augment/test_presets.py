@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -131,3 +134,13 @@ def test_a_resize_takes_the_whole_levels_that_pillow_would_have(together: bool) 
     views = render(torch.from_numpy(image)[None] if together else [image], made, params)["a"][0, 0] * 255
     apart = np.abs(views.numpy() - np.asarray(gray, np.float32))
     assert apart.max() <= 1.001 and apart.mean() < 0.01
+
+
+def test_a_recipe_of_ones_own_is_named_by_its_file(tmp_path: Path) -> None:
+    own = recipe("dino").with_op("*", "blur", p=0.0)
+    (tmp_path / "own.json").write_text(json.dumps(own.to_dict()))
+    assert recipe(str(tmp_path / "own.json")) == own
+    (tmp_path / "other.json").write_text('{"views": [{"group": "a", "ops": [{"op": "blurr"}]}]}')
+    for name, message in (("absent", "cannot be read: No such file"), ("other", "no recipe as Recipe.to_dict.*blurr")):
+        with pytest.raises(ValueError, match=message):
+            recipe(str(tmp_path / f"{name}.json"))
