@@ -32,7 +32,7 @@ ONLY_IN = {
     "aiohttp": ("pipelines/remote/http.py",),
     "ray": ("pipelines/workers.py",),
     "pycocotools": ("evaluation/dense/masks.py", "evaluation/dense/coco_ap.py"),
-    "pyarrow": ("pipelines/pack/sources/parquet.py",),
+    "pyarrow": ("pipelines/pack/sources/parquet.py", "evaluation/ablate/writing.py"),
     # In evaluation: a network's layers by depth, and mixup.
     "timm": ("models/backbone.py", "models/vit.py", "models/swin.py", "models/rank_norm.py", "models/masked_transformer.py",
              "models/relative_vit.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -75,8 +76,6 @@ def keep(out: Path, name: str, rows: Sequence[Row]) -> list[Path]:
     put(out / f"{name}.csv", as_csv(rows))
     if not rows or find_spec("pyarrow") is None:
         return [out / f"{name}.csv"]
-    import os
-
     import pyarrow
     import pyarrow.parquet
 
