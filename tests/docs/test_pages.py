@@ -16,6 +16,7 @@ from . import lists
 from .pages import PAGES, ROOT, anchors, commands, links, snippets
 
 IDS = {"argvalues": PAGES, "ids": [page.name for page in PAGES]}
+BENCHES = ("methods", "loop", "skipping", "plug-in")
 RUNS = ("quickstart.md", "uses.md")
 """Pages of which each ```python block runs by itself; README.md's run in test_readme.py."""
 
@@ -44,6 +45,8 @@ def test_commands_and_their_keys_exist(page: Path) -> None:
     ("eval knn runs/simclr data=x.tar test_dat=x.tar", "no key test_dat"),
     ("preview dnio data=x.tar", "no recipe"),
     ("bench dino data=x.tar rowns=3", "no key rowns"),
+    ("bench methods mae data=x.tar mae.model.dept=2", "no key model.dept"),
+    ("bench methods mae data=x.tar mae.model.depth=2", ""),
     ("list methodes", "no list"),
     ("train simclr data=x.tar model.temperature=1", ""),
     ("preview runs/mae out=x.png", ""),
@@ -94,6 +97,8 @@ def complaint(words: list[str]) -> str:
         key, equals, _ = word.removeprefix("--").partition("=")
         if "transfer" in named:  # the keys of one data set stand behind its name, which is the reader's
             key = key.rpartition(".")[2]
+        if named[:1] == ["methods"] and key.partition(".")[0] in METHODS:  # for one method's training alone
+            key = key.partition(".")[2]
         if equals and re.fullmatch(r"[a-z_.\d]+", key) and not key.startswith("recipe.") and not has(text, key):
             return f"no key {key}"
     return ""
@@ -116,8 +121,9 @@ def about(command: str, named: list[str], words: list[str]) -> list[list[str]]:
         return [["eval", *named[:1], "--help"], ["eval", "--help"], *more]
     if command == "bench" and "--diagnose" in words:
         return [["train", *first, "--help"], ["bench", "--help"]]
-    if command == "bench" and named[:1] and named[0] in ("methods", "study", "loop", "skipping"):
-        return [["bench", named[0], "--help"], ["train", *[name for name in named[1:2] if name in METHODS], "--help"]]
+    if command == "bench" and named[:1] and named[0] in BENCHES:
+        trained = [["train", name, "--help"] for name in named[1:] if name in METHODS] or [["train", "--help"]]
+        return [["bench", named[0], "--help"], *trained]
     return [[command, "--help"]]
 
 
@@ -147,7 +153,7 @@ def _method(named: list[str], words: list[str]) -> str:
 def _recipes(named: list[str], words: list[str]) -> str:
     if "--diagnose" in words:
         return _method(named, words)
-    if named[:1] and named[0] in ("methods", "study", "loop", "skipping"):
+    if named[:1] and named[0] in BENCHES:
         return ""
     from viewmill.augment.presets import ALIASES
 
