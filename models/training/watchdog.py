@@ -39,11 +39,12 @@ class Beat:
 
 
 class Watchdog:
-    """A thread of each rank, which tells the others how far this one is, and ends the process, which may wait in a collective for
-    good, once no rank has taken a step for hang_s seconds, or BUSY_TIMES as many where it is busy.
+    """Two threads of each rank: one tells the others how far this one is and asks how far they are, one ends the process, which
+    may wait in a collective for good, once no rank has taken a step for hang_s seconds, or BUSY_TIMES as many where it is busy.
 
     step: after each step. busy: around what takes long on some rank alone, a kNN or a checkpoint. missing: after a collective
-    failed, which rank is gone. Beats lie in a store of rank 0's. One process alone watches nothing.
+    failed, which rank is gone. Beats lie in a store of rank 0's, whose process may be frozen: who asks then waits, so only the
+    first thread does, and the second goes by what it heard last and by this process's clock. One process alone watches nothing.
     """
 
     def __init__(self, world: World, hang_s: float | None, *, end: Callable[[int], Any] = os._exit) -> None:
@@ -53,14 +54,19 @@ class Watchdog:
         self._closed = threading.Event()
         self._interval_s = min(INTERVAL_S, hang_s / 5) if hang_s else INTERVAL_S
         self._store: dist.TCPStore | None = None
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
+        self._beats: dict[int, Beat] = {}  # as of the last answer of the store
+        self._answered = time.monotonic()
+        self._lost = False  # the store's process has ended, or was silent for longer than the store waits
         self._heard: dict[int, tuple[int, float]] = {}  # of each rank its last count, and when it was new here
         if world.size > 1:
             self._store = _meet(world)
             self._tell()
             gather(world, None)  # everybody has told something before anybody asks
-            self._thread = threading.Thread(target=self._watch, name="viewmill-watchdog", daemon=True)
-            self._thread.start()
+            self._ask()
+            for target in (self._talk, self._watch):
+                self._threads.append(threading.Thread(target=target, name=f"viewmill-watchdog{target.__name__}", daemon=True))
+                self._threads[-1].start()
 
     def step(self, step: int) -> None:
         self._step, self._since, self._busy = step, time.monotonic(), ""
@@ -76,49 +82,70 @@ class Watchdog:
     def close(self) -> None:
         """Before the process group goes."""
         self._closed.set()
-        if self._thread is not None:
-            self._thread.join(CLOSING_S)  # a process that ends while its thread asks the store is aborted
+        for thread in self._threads:
+            thread.join(CLOSING_S)  # a process that ends while its thread asks the store is aborted
 
     def missing(self) -> str:
         """In words, the rank that tells nothing any more, and its last step; "" where all do."""
         if self._store is None:
             return ""
-        before = self._beats()
-        time.sleep(2.5 * self._interval_s if before is not None else 0)
-        now = self._beats()
-        if before is None or now is None:
+        before, until = self._beats, time.monotonic() + 3.5 * self._interval_s
+        while not self._lost and time.monotonic() < until:
+            time.sleep(self._interval_s / 10)
+        now = self._beats
+        if self._lost:
             return "rank 0, which holds what ranks tell each other, is gone"
+        if now[self._world.rank].count == before[self._world.rank].count:
+            return f"rank 0, which holds what ranks tell each other, does not answer, last heard of at step {now[0].step}"
         gone = [rank for rank, beat in now.items() if rank != self._world.rank and beat.count == before[rank].count]
         return f"rank {gone[0]} is gone, last heard of at step {now[gone[0]].step}" if gone else ""
 
+    def _talk(self) -> None:
+        while not self._closed.wait(self._interval_s):
+            if not self._tell() or not self._ask():
+                self._lost = True  # what waits for rank 0 fails by itself
+                return
+
     def _watch(self) -> None:
         while not self._closed.wait(self._interval_s):
-            if not self._tell():
-                return  # rank 0's process has ended: what waits for it fails by itself
-            beats = self._beats()
-            if self._hang_s is None or beats is None:
+            if self._hang_s is None:
                 continue
+            beats = {**self._beats, self._world.rank: self._own()}
             if line := hung(aged(beats, self._heard, time.monotonic()), self._hang_s):
+                line += self._silent(time.monotonic())
                 print(f"viewmill: rank {self._world.rank}: {line}", file=sys.stderr, flush=True)
                 self._end(STATUS)
                 return
 
+    def _silent(self, now: float) -> str:
+        """Who has told nothing for a while: ranks that stand at one step differ by that."""
+        long_s = 3 * self._interval_s
+        if now - self._answered > long_s:
+            return f"; rank 0, which holds what ranks tell each other, has not answered for {now - self._answered:.0f} s"
+        silent = {rank: now - at for rank, (_, at) in self._heard.items() if now - at > long_s}
+        return "".join(f"; rank {rank} has told nothing for {seconds:.0f} s" for rank, seconds in silent.items())
+
+    def _own(self) -> Beat:
+        self._count += 1
+        return Beat(self._count, self._step, time.monotonic() - self._since, self._busy)
+
     def _tell(self) -> bool:
         assert self._store is not None
-        self._count += 1
-        beat = [self._count, self._step, time.monotonic() - self._since, self._busy]
+        own = self._own()
         try:
-            self._store.set(f"beat/{self._world.rank}", json.dumps(beat))
+            self._store.set(f"beat/{self._world.rank}", json.dumps([own.count, own.step, own.still_s, own.busy]))
         except (RuntimeError, dist.DistError):
             return False
         return True
 
-    def _beats(self) -> dict[int, Beat] | None:
+    def _ask(self) -> bool:
         assert self._store is not None
         try:
-            return {rank: Beat(*json.loads(self._store.get(f"beat/{rank}"))) for rank in range(self._world.size)}
+            self._beats = {rank: Beat(*json.loads(self._store.get(f"beat/{rank}"))) for rank in range(self._world.size)}
         except (RuntimeError, dist.DistError):
-            return None
+            return False
+        self._answered = time.monotonic()
+        return True
 
 
 def aged(beats: dict[int, Beat], heard: dict[int, tuple[int, float]], now: float) -> dict[int, Beat]:

@@ -132,7 +132,7 @@ def two_ranks(arguments: list[str], programs: Mapping[int, str] | None = None) -
 
 
 def wait_for_step(out: Path, step: int, process: subprocess.Popen[str]) -> None:
-    limit = time.monotonic() + 100
+    limit = time.monotonic() + 300
     while time.monotonic() < limit and process.poll() is None:
         if any(row["step"] >= step for row in metrics.read(out / "metrics.jsonl")):
             return

@@ -168,7 +168,7 @@ def test_ranks_decide_alike_where_one_has_a_bad_batch(shards: Path, tmp_path: Pa
     for name, text, more in (("kept", bad, [f"faults.nan={policy}"]), ("absent", absent, [])):
         program = NOISY + text + MAIN
         processes = two_ranks(words(shards, tmp_path / name, *common, *more), {0: program, 1: program})
-        ends = [process.communicate(timeout=200) for process in processes]
+        ends = [process.communicate(timeout=600) for process in processes]
         assert [process.returncode for process in processes] == [0, 0], ends
     assert_same_state(last_state(tmp_path / "kept"), last_state(tmp_path / "absent"))
     assert [row["step"] for row in events(tmp_path / "kept")] == [5]

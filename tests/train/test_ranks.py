@@ -151,13 +151,18 @@ def test_torchrun_starts_a_job_again_whose_rank_was_killed_and_no_bit_is_lost(sh
 
 
 @pytest.mark.slow
-def test_a_rank_that_is_frozen_ends_the_others(shards: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("frozen", [0, 1])  # of which 0 holds what they tell each other
+def test_a_rank_that_is_frozen_ends_the_others(shards: Path, tmp_path: Path, frozen: int) -> None:
     processes = two_ranks(mae_words(shards, tmp_path, "epochs=100", "hang_s=6", "checkpoint.steps=2"))
     wait_for_step(tmp_path, 3, processes[0])
-    processes[1].send_signal(signal.SIGSTOP)
-    _, said = processes[0].communicate(timeout=100)
-    processes[1].kill()
-    assert processes[0].returncode == 1 and "rank 1 did not get beyond step " in said, said
+    processes[frozen].send_signal(signal.SIGSTOP)
+    try:
+        _, said = processes[1 - frozen].communicate(timeout=100)
+    finally:
+        processes[frozen].kill()
+    assert processes[1 - frozen].returncode == 1 and "no step for 6 s: " in said, said
+    silent = "rank 1 has told nothing" if frozen else "rank 0, which holds what ranks tell each other, has not answered"
+    assert f"; {silent} for " in said, said
 
 
 def test_a_rank_that_is_killed_is_named_by_the_others(shards: Path, tmp_path: Path) -> None:
