@@ -212,7 +212,8 @@ def four_steps(images: int) -> Told:
                     steps=4)
 
 
-@pytest.mark.parametrize(("ranks", "images"), [(2, 8), (3, 9), (3, 8)])
+# Not 8 images, of which one lies so near a kink of the first layer that rounding decides its gradient on some processors.
+@pytest.mark.parametrize(("ranks", "images"), [(2, 10), (3, 9), (3, 10)])
 def test_ranks_are_the_parts_of_one_process(world: World, ranks: int, images: int) -> None:
     alone = four_steps(images)
     assert_alike(alone, world(ranks, four_steps, images))
